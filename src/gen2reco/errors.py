@@ -1,0 +1,71 @@
+"""Every error a user can meet: one clear message each, shown by the command line without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Gen2RecoError(Exception):
+    """Base of all errors caused by input, files or settings; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class StudyError(Gen2RecoError):
+    """A study file, an expression in it or a setting is wrong."""
+
+    exit_code = 3
+
+
+class EventFileError(Gen2RecoError):
+    """A file of events cannot be read or written as asked: missing, truncated, wrong type or branch.
+
+    Attributes:
+        file: path of the file, "" where events came from memory.
+        branch: the column concerned, "" where the whole file is.
+        row: the entry concerned, -1 where no single one is.
+    """
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, file: str = "", branch: str = "", row: int = -1) -> None:
+        where = [f"file {file}"] if file else []
+        where += [f"branch {branch}"] if branch else []
+        where += [f"row {row}"] if row >= 0 else []
+        super().__init__(f"{', '.join(where)}: {message}" if where else message)
+        self.file, self.branch, self.row = file, branch, row
+
+
+class EmulatorError(Gen2RecoError):
+    """A saved emulator is damaged, of an unknown version, or lacks what was asked of it."""
+
+    exit_code = 5
+
+
+class TrainingError(Gen2RecoError):
+    """Training cannot start or cannot go on: no rows, non-finite loss, a checkpoint of other settings."""
+
+    exit_code = 6
+
+
+class OutputExistsError(Gen2RecoError):
+    """The output is already there; nothing was touched."""
+
+    exit_code = 7
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return a phrase naming the known names most like `name`, or "" where none is like it.
+
+    The phrase starts with a blank, so that it can be appended to a sentence.
+    """
+    names = sorted(set(known))
+    lower: dict[str, str] = {}
+    for candidate in names:
+        lower.setdefault(candidate.lower(), candidate)
+    hits = difflib.get_close_matches(name.lower(), lower, n=count, cutoff=0.5)
+    return f" Did you mean {' or '.join(repr(lower[hit]) for hit in hits)}?" if hits else ""
