@@ -58,6 +58,12 @@ class OutputExistsError(Gen2RecoError):
     exit_code = 7
 
 
+class SampleError(Gen2RecoError):
+    """Two samples cannot be compared as given: lengths, names, weights or events do not fit."""
+
+    exit_code = 8
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return a phrase naming the known names most like `name`, or "" where none is like it.
 
