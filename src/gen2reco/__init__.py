@@ -1,3 +1,90 @@
-"""gen2reco: learn p(RECO | GEN) from simulated events, then turn GEN events into RECO events."""
+"""gen2reco: learn p(RECO | GEN) from simulated events, then turn GEN events into RECO events.
+
+Importing the package loads nothing heavy; each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gen2reco.emulator import Emulator, load_emulator, save_emulator
+    from gen2reco.errors import (
+        EmulatorError,
+        EventFileError,
+        Gen2RecoError,
+        OutputExistsError,
+        StudyError,
+        TrainingError,
+    )
+    from gen2reco.events import open_events, write_events
+    from gen2reco.study import Study, load_study
+    from gen2reco.verbs.compare import compare
+    from gen2reco.verbs.demo import demo
+    from gen2reco.verbs.info import info
+    from gen2reco.verbs.init import init
+    from gen2reco.verbs.schema import schema
+    from gen2reco.verbs.simulate import simulate
+    from gen2reco.verbs.train import train
+    from gen2reco.verbs.validate import validate
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Emulator": "emulator",
+    "EmulatorError": "errors",
+    "EventFileError": "errors",
+    "Gen2RecoError": "errors",
+    "OutputExistsError": "errors",
+    "Study": "study",
+    "StudyError": "errors",
+    "TrainingError": "errors",
+    "compare": "verbs.compare",
+    "demo": "verbs.demo",
+    "info": "verbs.info",
+    "init": "verbs.init",
+    "load_emulator": "emulator",
+    "load_study": "study",
+    "open_events": "events",
+    "save_emulator": "emulator",
+    "schema": "verbs.schema",
+    "simulate": "verbs.simulate",
+    "train": "verbs.train",
+    "validate": "verbs.validate",
+    "write_events": "events",
+}
+
+__all__ = [
+    "Emulator",
+    "EmulatorError",
+    "EventFileError",
+    "Gen2RecoError",
+    "OutputExistsError",
+    "Study",
+    "StudyError",
+    "TrainingError",
+    "compare",
+    "demo",
+    "info",
+    "init",
+    "load_emulator",
+    "load_study",
+    "open_events",
+    "save_emulator",
+    "schema",
+    "simulate",
+    "train",
+    "validate",
+    "write_events",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gen2reco' has no attribute {name!r}")
+    return getattr(import_module(f"gen2reco.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,6 @@
+"""The trained artifact: features, models and provenance; save, load, sample."""
+
+from gen2reco.emulator.artifact import load_emulator, save_emulator
+from gen2reco.emulator.emulator import Emulator, Simulated, TrainedPart
+
+__all__ = ["Emulator", "Simulated", "TrainedPart", "load_emulator", "save_emulator"]

@@ -1,0 +1,186 @@
+"""The emulator on disk: a folder (or one zip of it) of JSON, safetensors and reference events. Loading runs no code.
+
+    emulator.json        format, study, features' state, training domain, provenance, licence
+    PART-MEMBER.safetensors   weights and buffers of one network
+    reference.parquet    some GEN events and the RECO events this emulator made of them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from gen2reco import models
+from gen2reco.emulator.assemble import RecoLayout
+from gen2reco.emulator.emulator import Emulator, TrainedPart
+from gen2reco.emulator.migrations import FORMAT, migrate
+from gen2reco.errors import EmulatorError, OutputExistsError
+from gen2reco.features.pipeline import PartFeatures
+from gen2reco.models.protocol import Shape
+from gen2reco.study import Study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gen2reco.models.protocol import Model
+
+DOCUMENT = "emulator.json"
+REFERENCE = "reference.parquet"
+
+
+def save_emulator(
+    emulator: Emulator,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    add_reference: Callable[[Emulator, Path], None] | None = None,
+) -> Emulator:
+    """Write an emulator as a folder, or as a zip file if `path` ends in `.zip`; it appears whole or not at all.
+
+    Args:
+        emulator: what to save.
+        path: where; its parent folder is made if need be.
+        overwrite: replace what is there.
+        add_reference: writes the reference events into the folder it is given, see `emulator.reference`.
+
+    Returns:
+        The emulator with its digest set.
+
+    Raises:
+        OutputExistsError: `path` exists and `overwrite` is off.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists; choose another --output or give --overwrite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        for trained in emulator.parts:
+            for member, model in enumerate(trained.members):
+                tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+                safetensors.torch.save_file(tensors, folder / weights_file(trained.part.name, member))
+        document = {
+            "format": FORMAT,
+            "study": emulator.study.model_dump(mode="json"),
+            "parts": [
+                {
+                    "name": trained.part.name,
+                    "shape": {"targets": trained.features.shape[0], "conditions": trained.features.shape[1]},
+                    "features": trained.features.state(),
+                    "members": len(trained.members),
+                }
+                for trained in emulator.parts
+            ],
+            "layout": emulator.layout.as_dict(),
+            "provenance": dict(emulator.provenance),
+            "licence": emulator.provenance.get("licence", ""),
+        }
+        (folder / DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        emulator = replace(emulator, digest=_digest(folder))
+        if add_reference is not None:
+            add_reference(emulator, folder)
+        for file in folder.iterdir():
+            _sync(file)
+        _appear(folder, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return emulator
+
+
+def load_emulator(path: str | Path) -> Emulator:
+    """Read a saved emulator from its folder or zip file.
+
+    Raises:
+        EmulatorError: it is missing, damaged, or of a format that this version does not know.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise EmulatorError(f"there is no emulator at {path}")
+    if path.is_file():
+        with tempfile.TemporaryDirectory() as unpacked:
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(unpacked)
+            except zipfile.BadZipFile:
+                raise EmulatorError(f"{path} is neither a folder nor a zip file with an emulator") from None
+            return _load_folder(Path(unpacked), str(path))
+    return _load_folder(path, str(path))
+
+
+def weights_file(part: str, member: int) -> str:
+    """Name of the file with the weights of one network."""
+    return f"{part}-{member}.safetensors"
+
+
+def _load_folder(folder: Path, shown: str) -> Emulator:
+    file = folder / DOCUMENT
+    if not file.is_file():
+        raise EmulatorError(f"{shown} holds no {DOCUMENT}: not an emulator, or a training that has not finished")
+    try:
+        document = migrate(json.loads(file.read_text(encoding="utf-8")), shown)
+        study = Study.model_validate(document["study"])
+        parts = tuple(_load_part(folder, study, saved) for saved in document["parts"])
+        layout = RecoLayout(
+            singletons=tuple(document["layout"]["singletons"]), types=dict(document["layout"]["types"])
+        )
+    except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError, OSError) as error:
+        raise EmulatorError(f"{shown} is damaged: {error!s:.300}") from error
+    return Emulator(study, parts, layout, document["provenance"], _digest(folder))
+
+
+def _load_part(folder: Path, study: Study, saved: dict[str, Any]) -> TrainedPart:
+    part = study.part(saved["name"])
+    shape = Shape(**saved["shape"])
+    members: list[Model] = []
+    for member in range(saved["members"]):
+        model = models.build(part.model, shape)
+        model.load_state_dict(safetensors.torch.load_file(folder / weights_file(part.name, member)))
+        members.append(model.eval())
+    return TrainedPart(part, PartFeatures.from_state(part, saved["features"]), tuple(members))
+
+
+def _digest(folder: Path) -> str:
+    """Sha256 over document and weights; the reference events are a consequence of them."""
+    total = hashlib.sha256()
+    for file in sorted([folder / DOCUMENT, *folder.glob("*.safetensors")]):
+        total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _appear(folder: Path, path: Path) -> None:
+    """Move the finished folder, or a zip of it, to its final name."""
+    if path.suffix == ".zip":
+        packed = folder.with_suffix(".packed")
+        try:
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in sorted(folder.iterdir()):
+                    archive.write(file, file.name)
+            _sync(packed)
+            packed.replace(path)
+        finally:
+            packed.unlink(missing_ok=True)
+        return
+    folder.chmod(0o755)
+    if path.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+        path.rename(old / path.name)
+        folder.rename(path)
+        shutil.rmtree(old)
+    else:
+        folder.rename(path)

@@ -1,0 +1,273 @@
+"""A trained emulator in memory: GEN events in, RECO events out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gen2reco.emulator.assemble import RecoLayout, assemble
+from gen2reco.emulator.blocks import sample_rows
+from gen2reco.errors import EmulatorError, EventFileError, StudyError, nearest
+from gen2reco.rng import noise
+from gen2reco.rows.tables import Table, build_table, columns_needed, evaluate_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import awkward as ak
+
+    from gen2reco.features.pipeline import PartFeatures
+    from gen2reco.models.protocol import Model
+    from gen2reco.rows.tables import Available
+    from gen2reco.study import Part, Study
+
+OUTSIDE_DOMAIN = 1
+"""Bit of `gen2reco_flags`: a GEN value lies outside the range seen in training."""
+BAD_INPUT = 2
+"""Bit of `gen2reco_flags`: a GEN value was not a finite number, and the training median stood in for it."""
+
+POLICIES = ("error", "drop", "flag")
+
+@dataclass(frozen=True)
+class TrainedPart:
+    """One part of the study, its fitted features and its ensemble; member 0 is the nominal one."""
+
+    part: Part
+    features: PartFeatures
+    members: tuple[Model, ...]
+
+@dataclass(frozen=True)
+class Simulated:
+    """What one chunk of GEN events became.
+
+    Attributes:
+        events: RECO events in NanoAOD shape.
+        dropped: reason -> GEN events that gave none.
+        flagged: reason -> events that were simulated under reserve.
+    """
+
+    events: ak.Array
+    dropped: Counter[str]
+    flagged: Counter[str]
+
+@dataclass(frozen=True)
+class Emulator:
+    """The learned p(RECO | GEN) of one study.
+
+    Attributes:
+        study: the resolved study it was trained from.
+        parts: the factors, in the order in which they are simulated.
+        layout: shape and integer types of the RECO columns, taken from the training files.
+        provenance: training files and their digests, seeds, versions, rows, times, history, advice.
+        digest: sha256 of the saved artifact, "" for one that was never saved.
+    """
+
+    study: Study
+    parts: tuple[TrainedPart, ...]
+    layout: RecoLayout
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def part(self, name: str) -> TrainedPart:
+        """Return the trained part called `name`; EmulatorError where there is none."""
+        for trained in self.parts:
+            if trained.part.name == name:
+                return trained
+        names = [trained.part.name for trained in self.parts]
+        raise EmulatorError(f"the emulator has no part {name!r}.{nearest(name, names)}")
+
+    @property
+    def members(self) -> int:
+        """Size of the ensemble."""
+        return min(len(trained.members) for trained in self.parts)
+
+    def columns_needed(self, available: Available, keep: Sequence[str] = ()) -> list[str]:
+        """Return the flat GEN columns that simulation reads from a file, those to keep included.
+
+        Raises:
+            StudyError: the file lacks a column that the study needs.
+            EventFileError: nothing in the file matches an entry of `keep`.
+        """
+        needed: dict[str, None] = {}
+        for trained in self.parts:
+            needed |= dict.fromkeys(columns_needed(self.study, trained.part, available, targets=False))
+        needed |= dict.fromkeys(kept_columns(keep, available.columns))
+        if self.study.input.weight:
+            needed[self.study.input.weight] = None
+        return list(needed)
+
+    def simulate(
+        self,
+        events: ak.Array,
+        *,
+        seed: int = 1,
+        oversample: int = 1,
+        members: int = 1,
+        keep: Sequence[str] = (),
+        policy: str = "error",
+    ) -> ak.Array:
+        """Turn GEN events into RECO events, in memory.
+
+        Args:
+            events: GEN events in NanoAOD shape, with `run`, `luminosityBlock` and `event`; momenta in GeV.
+            seed: the same seed and event key give the same RECO event, whatever else is in the array.
+            oversample: RECO events per GEN event; weights are divided by it.
+            members: ensemble members to run; more than 1 adds a `member` column.
+            keep: GEN columns to carry along (`GenJet_*`, `Generator_scalePDF`).
+            policy: what to do with GEN values that are not finite: `error`, `drop` or `flag`.
+
+        Returns:
+            RECO events, in the order of the GEN events; those that cannot fill a row are left out.
+        """
+        return self.simulate_chunk(
+            events, seed=seed, oversample=oversample, members=members, keep=keep, policy=policy
+        ).events
+
+    def simulate_chunk(
+        self,
+        events: ak.Array,
+        *,
+        seed: int = 1,
+        oversample: int = 1,
+        members: int = 1,
+        keep: Sequence[str] = (),
+        policy: str = "error",
+        where: str = "",
+        first: int = 0,
+    ) -> Simulated:
+        """Do what `simulate` does, and count what was dropped and flagged.
+
+        `where` and `first` name the file and the entry of the first event in error messages.
+        """
+        self._check(oversample, members, policy)
+        dropped: Counter[str] = Counter()
+        flags = np.zeros(len(events), dtype=np.int32)
+        alive = np.ones(len(events), dtype=bool)
+        tables: list[Table] = []
+        for trained in self.parts:
+            table = build_table(self.study, trained.part, events, targets=False, where=where)
+            table = self._apply_policy(table, trained, policy, flags, dropped, where, first)
+            np.bitwise_or.at(flags, table.entry, OUTSIDE_DOMAIN * trained.features.outside_domain(table))
+            if trained.part.rows.kind == "event":
+                dropped.update(table.dropped)
+                has_row = np.zeros(len(events), dtype=bool)
+                has_row[table.entry] = True
+                alive &= has_row
+            tables.append(table)
+        copies = [(member, replica) for member in range(members) for replica in range(oversample)]
+        filled = []
+        for trained, table in zip(self.parts, tables, strict=True):
+            rows = table if alive[table.entry].all() else table.take(alive[table.entry])
+            filled.append((trained.part, rows, self._outputs(trained, rows, events, seed, copies)))
+        flagged = Counter(
+            {
+                "GEN outside the training domain": int(np.count_nonzero(flags[alive] & OUTSIDE_DOMAIN)),
+                "GEN not finite": int(np.count_nonzero(flags[alive] & BAD_INPUT)),
+            }
+        )
+        reco = assemble(
+            events,
+            np.flatnonzero(alive),
+            filled,
+            copies,
+            layout=self.layout,
+            flags=flags,
+            weight=self.study.input.weight,
+            keep=keep,
+            with_member=members > 1,
+        )
+        return Simulated(reco, dropped, +flagged)
+
+    def sample_targets(
+        self, trained: TrainedPart, table: Table, *, seed: int, replica: int = 0, member: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Return one draw of every target of a part for each row, in physics units, {name: float64 [rows]}."""
+        encoded = trained.features.encode_condition(table)
+        return self._draw(trained, table, encoded, seed=seed, replica=replica, member=member)
+
+    def _draw(
+        self,
+        trained: TrainedPart,
+        table: Table,
+        encoded: np.ndarray,
+        *,
+        seed: int,
+        replica: int,
+        member: int,
+    ) -> dict[str, np.ndarray]:
+        model = trained.members[member]
+        numbers = noise(
+            table.keys,
+            seed=seed,
+            part=trained.part.name,
+            normal=model.noise.normal,
+            uniform=model.noise.uniform,
+            replica=replica,
+        )
+        return trained.features.decode_target(sample_rows(model, encoded, numbers), table)
+
+    def _outputs(
+        self,
+        trained: TrainedPart,
+        table: Table,
+        events: ak.Array,
+        seed: int,
+        copies: Sequence[tuple[int, int]],
+    ) -> list[dict[str, dict[str, np.ndarray]]]:
+        encoded = trained.features.encode_condition(table)
+        outputs = []
+        for member, replica in copies:
+            drawn = self._draw(trained, table, encoded, seed=seed, replica=replica, member=member)
+            outputs.append(evaluate_output(self.study, trained.part, events, table, drawn))
+        return outputs
+
+    def _check(self, oversample: int, members: int, policy: str) -> None:
+        if policy not in POLICIES:
+            raise StudyError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+        if not 1 <= oversample <= 2**16:
+            raise StudyError(f"oversample must lie between 1 and 65536, not {oversample}")
+        if not 1 <= members <= self.members:
+            raise EmulatorError(f"asked for {members} members, the emulator has {self.members}")
+
+    @staticmethod
+    def _apply_policy(
+        table: Table,
+        trained: TrainedPart,
+        policy: str,
+        flags: np.ndarray,
+        dropped: Counter[str],
+        where: str,
+        first: int,
+    ) -> Table:
+        bad = trained.features.bad_input(table)
+        if not bad.any():
+            return table
+        if policy == "error":
+            row = int(np.argmax(bad))
+            name, value = trained.features.first_bad(table, row)
+            raise EventFileError(
+                f"{name} is {value:g}, which the emulator cannot use. Repair the file, or choose "
+                "--policy drop (leave such events out) or --policy flag (keep them, marked in gen2reco_flags).",
+                file=where,
+                row=first + int(table.entry[row]),
+            )
+        if policy == "drop":
+            dropped["GEN not finite"] += len(np.unique(table.entry[bad]))
+            return table.take(~bad)
+        np.bitwise_or.at(flags, table.entry[bad], BAD_INPUT)
+        return table
+
+def kept_columns(keep: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the columns that the patterns of `keep` name; EventFileError for a pattern that names none."""
+
+    chosen: dict[str, None] = {}
+    for pattern in keep:
+        hits = [column for column in columns if fnmatchcase(column, pattern)]
+        if not hits:
+            raise EventFileError(f"no column matches --keep {pattern!r}.{nearest(pattern, columns)}")
+        chosen |= dict.fromkeys(hits)
+    return list(chosen)

@@ -1,0 +1,87 @@
+"""Reference events inside the artifact: a copy that reproduces them here works here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen2reco.emulator.artifact import REFERENCE
+from gen2reco.errors import EmulatorError
+from gen2reco.events import open_events, write_events
+from gen2reco.events.layout import Jagged, flat_columns, to_events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import awkward as ak
+
+    from gen2reco.emulator.emulator import Emulator
+
+SEED = 20101835
+PREFIX = "Made"
+"""Collections that the emulator made carry this prefix in the file, so that they stand beside the GEN ones."""
+
+
+@dataclass(frozen=True)
+class ReferenceCheck:
+    """Outcome of reproducing the reference events.
+
+    Attributes:
+        events: number of reference RECO events.
+        identical: whether every number is the same to the last bit.
+        largest: largest difference over a column's spread (its standard deviation).
+        column: where that is.
+    """
+
+    events: int
+    identical: bool
+    largest: float
+    column: str
+
+    @property
+    def passed(self) -> bool:
+        """Same numbers up to rounding of other processors and library versions."""
+        return self.identical or self.largest < 1e-3
+
+
+def write_reference(emulator: Emulator, folder: Path, gen: ak.Array) -> None:
+    """Write GEN events, every one of which gives a RECO event, and what the emulator makes of them."""
+    made = emulator.simulate(gen, seed=SEED, policy="flag")
+    assert len(made) == len(gen), "reference events must not be dropped"
+    columns = flat_columns(gen) | {f"{PREFIX}{name}": values for name, values in flat_columns(made).items()}
+    write_events(folder / REFERENCE, [to_events(columns)])
+
+
+def check_reference(emulator: Emulator, folder: Path) -> ReferenceCheck:
+    """Simulate the reference events again and compare.
+
+    Raises:
+        EmulatorError: the artifact holds no reference events.
+    """
+    file = folder / REFERENCE
+    if not file.is_file():
+        raise EmulatorError(f"{folder} holds no {REFERENCE}, so there is nothing to reproduce")
+    stored = flat_columns(next(iter(open_events(file))))
+    gen = {name: values for name, values in stored.items() if not name.startswith(PREFIX)}
+    made = flat_columns(emulator.simulate(to_events(gen), seed=SEED, policy="flag"))
+    identical, largest, where = True, 0.0, ""
+    for name, values in stored.items():
+        if not name.startswith(PREFIX):
+            continue
+        before, now = _content(values), _content(made[name.removeprefix(PREFIX)])
+        if len(before) != len(now):
+            return ReferenceCheck(len(made["event"]), identical=False, largest=float("inf"), column=name)
+        if np.array_equal(before, now, equal_nan=True):
+            continue
+        identical = False
+        spread = float(np.std(before)) or 1.0
+        difference = float(np.max(np.abs(before.astype(np.float64) - now.astype(np.float64)))) / spread
+        if difference > largest:
+            largest, where = difference, name.removeprefix(PREFIX)
+    return ReferenceCheck(len(made["event"]), identical, largest, where)
+
+
+def _content(values: np.ndarray | Jagged) -> np.ndarray:
+    return values.content if isinstance(values, Jagged) else np.asarray(values)

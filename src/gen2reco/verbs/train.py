@@ -1,0 +1,279 @@
+"""`train`: from a study and files of events to a saved emulator."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shutil
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gen2reco import models
+from gen2reco.emulator import Emulator, TrainedPart, save_emulator
+from gen2reco.emulator.assemble import RecoLayout
+from gen2reco.emulator.reference import write_reference
+from gen2reco.errors import OutputExistsError, TrainingError
+from gen2reco.events import open_events
+from gen2reco.events.layout import Jagged, flat_columns, to_events
+from gen2reco.features import PartFeatures
+from gen2reco.models.protocol import Batch, Shape
+from gen2reco.rows.splits import TRAIN, VALIDATION, split
+from gen2reco.rows.tables import Table, build_table, columns_needed
+from gen2reco.study import Part, Study, load_study
+from gen2reco.training import check_health, fit_ensemble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import awkward as ak
+
+    from gen2reco.events import EventSource
+    from gen2reco.training import Advice, FitResult, Progress
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_EVENTS = 300
+LIBRARIES = ("gen2reco", "torch", "numpy", "awkward", "uproot", "pyarrow", "numba")
+FEWEST_ROWS = 100
+"""Fewer training rows than this cannot teach anything; more often they are a wrong selection."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Outcome of `train`.
+
+    Attributes:
+        emulator: the emulator, nominal member and bootstraps.
+        path: where it was saved.
+        rows: part -> rows in training and validation.
+        dropped: part -> reason -> events that were not learned.
+        findings: part -> what the data turned out to hold (copies, constants, point masses).
+        advice: part -> what the health check says.
+        seconds: wall time.
+    """
+
+    emulator: Emulator
+    path: Path
+    rows: Mapping[str, Mapping[str, int]]
+    dropped: Mapping[str, Mapping[str, int]]
+    findings: Mapping[str, Sequence[str]]
+    advice: Mapping[str, Sequence[Advice]]
+    seconds: float
+
+
+def train(
+    study: Study | str | Path,
+    files: Sequence[str | Path] | str | Path = (),
+    output: str | Path = "model",
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    workers: int = 1,
+    tensorboard: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train every part of a study on the training part of the events and save the emulator.
+
+    Args:
+        study: a study, the path of its YAML file, or the name of a shipped one.
+        files: files or globs with events that have GEN and RECO; empty: the sample bundled for that study.
+        output: folder (or `.zip`) of the emulator. Checkpoints go to `OUTPUT.training` beside it until it is done.
+        overrides: dotted key -> value, set in the study before it is checked.
+        resume: go on from the checkpoints of an interrupted run; the result is the same as without interruption.
+        overwrite: replace an existing emulator and forget old checkpoints.
+        workers: processes that train ensemble members side by side.
+        tensorboard: also write TensorBoard logs (extra `[tensorboard]`).
+        progress: receives the state of training as it goes.
+
+    Raises:
+        StudyError: the study or an expression in it is wrong.
+        EventFileError: a file cannot be read or lacks a column.
+        TrainingError: no rows are left to learn from, or the fit fails.
+        OutputExistsError: the emulator or its checkpoints exist, and neither `resume` nor `overwrite` is given.
+    """
+    begin = time.perf_counter()
+    output = Path(output)
+    scratch = output.with_name(f"{output.name}.training")
+    _prepare(output, scratch, resume=resume, overwrite=overwrite)
+    if not isinstance(study, Study):
+        study = load_study(study, dict(overrides or {}))
+    elif overrides:
+        raise TrainingError("overrides act on a study file; use study.model_copy for a Study object")
+    source = open_events(files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units)
+    tables, reference = read_tables(study, source)
+
+    trained, rows, findings, advice, histories = [], {}, {}, {}, {}
+    for part in study.parts:
+        models.parse(part.model)
+    for part in study.parts:
+        result = _train_part(study, part, tables[part.name], scratch, resume, workers, tensorboard, progress)
+        trained.append(result.trained)
+        rows[part.name] = result.rows
+        findings[part.name] = [str(finding) for finding in result.trained.features.findings]
+        advice[part.name] = result.advice
+        histories[part.name] = [list(fit.history) for fit in result.fits]
+    seconds = time.perf_counter() - begin
+    provenance = {
+        "files": [
+            {"name": file.path.name, "sha256": file.digest(), "entries": file.entries} for file in source.files
+        ],
+        "rows": rows,
+        "dropped": {name: dict(table.dropped) for name, table in tables.items()},
+        "findings": findings,
+        "advice": {name: [str(item) for item in items] for name, items in advice.items()},
+        "history": histories,
+        "seconds": round(seconds, 1),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "seed": study.training.seed,
+        "licence": "",
+    }
+    layout = reco_layout(study, source, reference)
+    emulator = Emulator(study, tuple(trained), layout, provenance)
+    gen = _gen_only(emulator, source, reference)
+    emulator = save_emulator(
+        emulator, output, overwrite=overwrite, add_reference=lambda made, folder: write_reference(made, folder, gen)
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+    return Trained(emulator, output, rows, provenance["dropped"], findings, advice, seconds)
+
+
+def bundled_sample(study: str) -> Path:
+    """Return the path of the sample shipped for a study; TrainingError where none is."""
+    path = Path(__file__).parents[1] / "data" / f"{study}.parquet"
+    if not path.is_file():
+        raise TrainingError(f"no sample is bundled for study {study!r}: name your files with --input")
+    return path
+
+
+def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak.Array]:
+    """Build the table of every part from all events of training and validation; the test part is never read in.
+
+    Returns:
+        Part name -> table, and the first events (all columns read) that fill a row in every part.
+    """
+    needed: dict[str, None] = {}
+    for part in study.parts:
+        needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
+    collected: dict[str, list[Table]] = {part.name: [] for part in study.parts}
+    reference: ak.Array | None = None
+    for chunk in source.chunks(columns=list(needed)):
+        usable = np.ones(len(chunk.events), dtype=bool)
+        for part in study.parts:
+            table = build_table(study, part, chunk.events, targets=True, where=chunk.file)
+            usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
+            collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
+        if reference is None and usable.any():
+            reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
+    tables = {name: Table.concatenate(pieces) for name, pieces in collected.items()}
+    for name, table in tables.items():
+        if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(table.dropped.items()))
+            raise TrainingError(
+                f"part {name!r} has {len(table)} rows from {source.entries} events: too few to learn from. "
+                f"Left out: {reasons or 'nothing'}. Check `select` and the files."
+            )
+    assert reference is not None
+    return tables, reference
+
+
+def reco_layout(study: Study, source: EventSource, events: ak.Array) -> RecoLayout:
+    """Take shapes and number types of the RECO columns that a study writes from the files it learned from."""
+    singletons, types = [], {}
+    for part in study.parts:
+        for collection, fields in part.output.items():
+            known = [column for column in source.columns if column.startswith(f"{collection}_")]
+            if any(not source.is_list[column] for column in known) and part.rows.kind == "event":
+                singletons.append(collection)
+            wanted = [f"{collection}_{name}" for name in fields if f"{collection}_{name}" in source.columns]
+            if wanted:
+                sample = flat_columns(next(source.chunks(columns=wanted, size=1, stop=1)).events)
+                types |= {
+                    name: (sample[name].content if isinstance(sample[name], Jagged) else sample[name]).dtype.name
+                    for name in wanted
+                }
+    del events
+    return RecoLayout(tuple(singletons), types)
+
+
+@dataclass(frozen=True)
+class _PartResult:
+    trained: TrainedPart
+    rows: dict[str, int]
+    fits: Sequence[FitResult]
+    advice: Sequence[Advice]
+
+
+def _train_part(
+    study: Study,
+    part: Part,
+    table: Table,
+    scratch: Path,
+    resume: bool,
+    workers: int,
+    tensorboard: bool,
+    progress: Progress | None,
+) -> _PartResult:
+    settings = study.training
+    which = split(table.keys)
+    training, validation = np.flatnonzero(which == TRAIN), np.flatnonzero(which == VALIDATION)
+    if settings.max_rows:
+        training = training[: settings.max_rows]
+    learned = table.take(training)
+    features = PartFeatures.fit(part, learned, settings.seed, standardize=part.model["kind"] != "quantile")
+    batches = [_batch(features, rows, settings.seed) for rows in (learned, table.take(validation))]
+    shape = Shape(*features.shape)
+    fits = fit_ensemble(
+        lambda: models.build(part.model, shape),
+        batches[0],
+        batches[1],
+        settings,
+        keys=learned.keys,
+        folder=scratch / part.name,
+        resume=resume,
+        workers=workers,
+        tensorboard=tensorboard,
+        progress=progress,
+    )
+    trained = TrainedPart(part, features, tuple(fit.model.eval() for fit in fits))
+    advice = check_health(
+        fits[0].history, fits[0].model, batches[0], batches[1], findings=[str(f) for f in features.findings]
+    )
+    rows = {"training": len(training), "validation": len(validation)}
+    return _PartResult(trained, rows, fits, advice)
+
+
+def _batch(features: PartFeatures, table: Table, seed: int) -> Batch:
+    return Batch(
+        target=torch.from_numpy(features.encode_target(table, seed)),
+        condition=torch.from_numpy(features.encode_condition(table)),
+        weight=torch.from_numpy(table.weight.astype(np.float32)),
+    )
+
+
+def _gen_only(emulator: Emulator, source: EventSource, events: ak.Array) -> ak.Array:
+    """The GEN columns of some events, as `simulate` reads them."""
+    columns = flat_columns(events)
+    return to_events({name: columns[name] for name in emulator.columns_needed(source)})
+
+
+def _prepare(output: Path, scratch: Path, *, resume: bool, overwrite: bool) -> None:
+    if output.exists() and not overwrite:
+        raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
+    if scratch.exists() and not resume:
+        if not overwrite:
+            raise OutputExistsError(
+                f"{scratch} holds checkpoints of an unfinished training; go on with --resume, or start afresh "
+                "with --overwrite"
+            )
+        shutil.rmtree(scratch)
+
+
+__all__ = ["Trained", "bundled_sample", "read_tables", "reco_layout", "replace", "train"]
