@@ -1,0 +1,67 @@
+"""The public names, pinned; importing the package and asking for help load nothing heavy."""
+
+import subprocess
+import sys
+
+import gen2reco
+
+PUBLIC = [
+    "Emulator",
+    "EmulatorError",
+    "EventFileError",
+    "Gen2RecoError",
+    "OutputExistsError",
+    "Study",
+    "StudyError",
+    "TrainingError",
+    "compare",
+    "demo",
+    "info",
+    "init",
+    "load_emulator",
+    "load_study",
+    "open_events",
+    "save_emulator",
+    "schema",
+    "simulate",
+    "train",
+    "validate",
+    "write_events",
+]
+
+
+def test_public_names_are_pinned():
+    assert gen2reco.__all__ == PUBLIC
+    assert len(PUBLIC) <= 25
+
+
+def test_every_public_name_loads():
+    for name in PUBLIC:
+        loaded = getattr(gen2reco, name)
+        assert callable(loaded)
+        assert loaded.__name__ == name
+        assert loaded.__doc__
+
+
+def test_verbs_are_functions_not_modules():
+    assert gen2reco.simulate.__module__ == "gen2reco.verbs.simulate"
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that are loaded after running `code` in a fresh interpreter."""
+    program = f"{code}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(shown.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    loaded = modules_after("import gen2reco; gen2reco.Gen2RecoError")
+    assert loaded.isdisjoint({"torch", "numpy", "awkward", "sklearn", "matplotlib", "pydantic"})
+
+
+def test_help_loads_nothing_heavy():
+    loaded = modules_after(
+        "import sys\nsys.argv = ['gen2reco', '--help']\nimport gen2reco.cli\n"
+        "try:\n    gen2reco.cli.main()\nexcept SystemExit:\n    pass"
+    )
+    assert loaded.isdisjoint({"torch", "numpy", "awkward", "sklearn", "matplotlib", "pydantic"})
