@@ -7,7 +7,8 @@ import gen2reco
 
 PACKAGE = Path(gen2reco.__file__).parent
 LAYERS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"verbs"},
     {"validation"},
     {"emulator"},
