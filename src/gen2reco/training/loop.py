@@ -1,0 +1,423 @@
+"""The training loop: one for every family, device and number of objectives; survives a kill."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from gen2reco.errors import TrainingError
+from gen2reco.models.protocol import Batch
+from gen2reco.rng import hash64
+from gen2reco.training.average import WeightAverage
+from gen2reco.training.checkpoint import (
+    BOARD,
+    LOG,
+    Checkpoint,
+    fingerprint,
+    load_checkpoint,
+    make_room,
+    save_checkpoint,
+)
+from gen2reco.training.evaluate import weighted_loss
+from gen2reco.training.feed import Feed, check_rows
+from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
+from gen2reco.training.optimizers import objectives
+from gen2reco.training.progress import Progress
+from gen2reco.training.schedules import learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from gen2reco.models.protocol import Model
+    from gen2reco.study import Training
+
+_TICK_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    model: Model,
+    train: Batch,
+    validation: Batch,
+    settings: Training,
+    *,
+    folder: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    member: int = 0,
+    repeats: NDArray[Any] | None = None,
+    monitor: Callable[[Model], float] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    tensorboard: bool = False,
+    checkpoint_seconds: float = 20.0,
+) -> FitResult:
+    """Train `model` in place and leave it in evaluation mode with the weights of its best epoch.
+
+    On one machine, device and number of threads the outcome is a pure function of the model's
+    initial weights, the rows and the settings: a fit that was killed at any moment and resumed
+    gives the same bits (on the CPU) as one that ran through. Signed weights are used as they are.
+
+    Args:
+        model: a freshly built model; build it with `fresh_model` for reproducible initial weights.
+        train: encoded training rows.
+        validation: encoded rows that pick the best epoch.
+        settings: the study's `training` block; `members` is not used here.
+        folder: where checkpoint and log (`training.jsonl`) go; made if it is missing.
+        resume: go on from the folder's checkpoint, or begin where there is none.
+        overwrite: remove what an earlier fit left in the folder.
+        member: which member of an ensemble this is; its batches come in an order of its own.
+        repeats: how often each training row enters an epoch, [rows] whole numbers (a bootstrap);
+            default once.
+        monitor: physics metric of the model, smaller is better, that picks the best epoch in place
+            of the validation loss; it is called once per epoch in evaluation mode without
+            gradients.
+        progress: called at the start, about twice a second, after every epoch and at the end.
+        tensorboard: also write scalars for TensorBoard; needs `gen2reco[tensorboard]`.
+        checkpoint_seconds: longest time between two checkpoints within an epoch, in seconds.
+
+    Raises:
+        TrainingError: no rows, rows that do not suit the model, a loss that is not finite, no such
+            device, or a checkpoint of another fit.
+        OutputExistsError: the folder holds a fit and neither `resume` nor `overwrite` is set.
+    """
+    run = _Run(model, train, validation, settings, member=member, repeats=repeats)
+    run.folder, run.monitor, run.progress = folder, monitor, progress
+    run.checkpoint_seconds = checkpoint_seconds
+    make_room(folder, resume=resume, overwrite=overwrite)
+    run.logs = [JsonLines(folder / LOG)]
+    if tensorboard:
+        run.logs.append(TensorBoard(folder / BOARD))
+    return run.run()
+
+
+def fresh_model(build: Callable[[], Model], *, seed: int, member: int = 0) -> Model:
+    """Build a model whose random initial weights depend on (seed, member) alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_stream("initial weights", seed, member))
+        return build()
+
+
+class _Run:
+    """One fit in progress; every attribute that changes from step to step is in the checkpoint."""
+
+    folder: Path
+    monitor: Callable[[Model], float] | None
+    progress: Callable[[Progress], None] | None
+    logs: list[EpochLog]
+    checkpoint_seconds: float
+
+    def __init__(
+        self,
+        model: Model,
+        train: Batch,
+        validation: Batch,
+        settings: Training,
+        *,
+        member: int,
+        repeats: NDArray[Any] | None,
+    ) -> None:
+        self.model, self.settings, self.member = model, settings, member
+        train = check_rows(train, model.shape, "training")
+        validation = check_rows(validation, model.shape, "validation")
+        self.fingerprint = fingerprint(
+            model, train, validation, settings, member=member, repeats=repeats
+        )
+        self.device = _device(settings.device)
+        self.validation = _to(validation, self.device)
+        self.feed = Feed(
+            _to(train, self.device),
+            batch=settings.batch,
+            seed=settings.seed,
+            member=member,
+            max_rows=settings.max_rows,
+            repeats=repeats,
+        )
+        self.home = next((p.device for p in model.parameters()), self.device)
+        model.to(self.device)
+        self.objectives = objectives(model, settings)
+        self.average = WeightAverage(model, settings.ema) if settings.ema > 0 else None
+        # One column per objective, read back at ticks and epoch ends only, so that a GPU is never
+        # waited for.
+        self.losses = torch.zeros((self.feed.steps, len(self.objectives)), device=self.device)
+        self.epoch = self.position = self.step = self.best_epoch = self.skipped = 0
+        self.best = math.inf
+        self.best_weights: dict[str, Tensor] = {}
+        self.history: list[Epoch] = []
+        self.seconds = self.epoch_seconds = 0.0
+        self.done = False
+
+    def run(self) -> FitResult:
+        """Restore, train to the end, leave the best weights in the model."""
+        with torch.random.fork_rng(devices=_cuda_index(self.device)):
+            torch.manual_seed(_stream("training", self.settings.seed, self.member))
+            self.restore()
+            self.clock = self.session = self.saved = self.ticked = time.perf_counter()
+            self.first_step = self.step
+            try:
+                for entry in self.logs:
+                    entry.restart(self.history)
+                self.report("start")
+                while not self.done:
+                    self.train_epoch()
+                    self.finish_epoch()
+            finally:
+                for entry in self.logs:
+                    entry.close()
+        self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+        self.model.to(self.home)
+        self.report("end")
+        return FitResult(
+            history=tuple(self.history),
+            best_epoch=self.best_epoch,
+            best=self.best,
+            steps=self.step,
+            seconds=self.seconds,
+            stopped_early=self.epoch < self.settings.epochs,
+            skipped=self.skipped,
+            rows=self.feed.rows,
+            member=self.member,
+            device=self.device.type,
+        )
+
+    def train_epoch(self) -> None:
+        """Do the steps of the epoch that are still to do."""
+        self.model.train()
+        self.feed.start(self.epoch)
+        between = min(_TICK_SECONDS, self.checkpoint_seconds)
+        while self.position < self.feed.steps:
+            self.train_step()
+            self.position += 1
+            self.step += 1
+            if time.perf_counter() - self.ticked >= between:
+                self.tick()
+        self.check_losses()
+
+    def train_step(self) -> None:
+        """Step every objective in turn on one batch."""
+        scale = self.feed.scale(self.position)
+        if scale == 0:
+            self.skipped += 1
+            return
+        batch = self.feed.batch(self.position)
+        rate = self.rate(self.step)
+        for column, objective in enumerate(self.objectives):
+            loss = self.model.loss(batch, objective.name)
+            loss = loss if scale == 1 else loss * scale
+            objective.step(loss, rate, alone=len(self.objectives) == 1)
+            self.losses[self.position, column] = loss.detach()
+        if self.average is not None:
+            self.average.update(self.step)
+
+    def finish_epoch(self) -> None:
+        """Validate, keep the best weights, decide whether to stop, log and save."""
+        names = [objective.name for objective in self.objectives]
+        train = (self.losses.double().sum(0) / max(self.feed.dealt, 1)).tolist()
+        self.take_time()
+        training_seconds = max(self.epoch_seconds, 1e-9)
+        with self.average.in_place() if self.average else nullcontext():
+            validation, monitored = self.evaluate()
+            if monitored < self.best:
+                self.best, self.best_epoch = monitored, self.epoch + 1
+                state = self.model.state_dict()
+                self.best_weights = {name: t.detach().cpu().clone() for name, t in state.items()}
+        self.take_time()
+        record = Epoch(
+            epoch=self.epoch + 1,
+            step=self.step,
+            learning_rate=self.rate(self.step - 1),
+            train=train[0],
+            validation=validation[names[0]],
+            monitor=monitored,
+            losses=dict(zip(names, train, strict=True)),
+            validation_losses=validation,
+            seconds=self.epoch_seconds,
+            rows_per_second=self.feed.steps * self.feed.size / training_seconds,
+        )
+        self.history.append(record)
+        self.epoch, self.position, self.epoch_seconds = self.epoch + 1, 0, 0.0
+        self.losses.zero_()
+        waited = self.epoch - self.best_epoch
+        self.done = self.epoch == self.settings.epochs or 0 < self.settings.patience <= waited
+        for entry in self.logs:
+            entry.write(record)
+        self.save()
+        self.report("epoch")
+
+    def evaluate(self) -> tuple[dict[str, float], float]:
+        """Return the validation loss of every objective and the monitored quantity.
+
+        Families whose loss draws random numbers meet the same ones every epoch, so that epochs
+        compare fairly.
+        """
+        self.model.eval()
+        losses = {}
+        with torch.no_grad(), torch.random.fork_rng(devices=_cuda_index(self.device)):
+            for objective in self.objectives:
+                torch.manual_seed(_stream("validation", self.settings.seed))
+                losses[objective.name] = weighted_loss(
+                    self.model, self.validation, objective.name, self.settings.batch
+                )
+            first = losses[self.objectives[0].name]
+            monitored = first if self.monitor is None else float(self.monitor(self.model))
+        for what, value in {**losses, "monitored quantity": monitored}.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the {what} on the validation rows is {value} after epoch {self.epoch + 1}. "
+                    f"{self.remedy()}"
+                )
+        return losses, monitored
+
+    def tick(self) -> None:
+        """Look at the losses, report, and save where it is time."""
+        self.ticked = time.perf_counter()
+        self.check_losses()
+        self.report("batch")
+        if self.ticked - self.saved >= self.checkpoint_seconds:
+            self.take_time()
+            self.save()
+
+    def check_losses(self) -> None:
+        """Stop on the first loss that is not finite, before it can reach a checkpoint."""
+        bad = ~torch.isfinite(self.losses)
+        if bool(bad.any()):
+            place, column = bad.nonzero()[0].tolist()
+            step = self.epoch * self.feed.steps + place
+            raise TrainingError(
+                f"the training {self.objectives[column].name} became "
+                f"{float(self.losses[place, column])} in epoch {self.epoch + 1}, step {step + 1} "
+                f"(learning rate {self.rate(step):.3g}). {self.remedy()}"
+            )
+
+    def remedy(self) -> str:
+        """Say what helps against a loss that is not finite."""
+        clip = "" if self.settings.clip > 0 else " and clip gradients (training.clip: 5)"
+        extremes = [
+            f"{float(largest.max()):.3g} in {side} {int(largest.argmax())}"
+            for side in ("target", "condition")
+            if (values := getattr(self.validation, side)).numel()
+            for largest in [values.abs().max(0).values]
+        ]
+        return (
+            f"Try a smaller training.learning_rate{clip}, and a transform (log, asinh) on "
+            f"features with far tails: the largest encoded values of the validation rows are "
+            f"{' and '.join(extremes)}"
+        )
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return learning_rate(self.settings, step, self.feed.steps)
+
+    def take_time(self) -> None:
+        """Add the time since the last call to the clocks of the fit and of the epoch."""
+        now = time.perf_counter()
+        self.seconds += now - self.clock
+        self.epoch_seconds += now - self.clock
+        self.clock = now
+
+    def report(self, kind: Literal["start", "batch", "epoch", "end"]) -> None:
+        """Call back with where the fit is."""
+        if self.progress is None:
+            return
+        now = time.perf_counter()
+        total = self.settings.epochs * self.feed.steps
+        speed = (self.step - self.first_step) / max(now - self.session, 1e-9)
+        train = self.history[-1].train if self.history else math.nan
+        remaining = (total - self.step) / speed if speed else math.nan
+        self.progress(
+            Progress(
+                kind=kind,
+                member=self.member,
+                epoch=self.epoch + (kind == "batch"),
+                epochs=self.settings.epochs,
+                step=self.step,
+                steps=total,
+                train=float(self.losses[self.position - 1, 0]) if kind == "batch" else train,
+                validation=self.history[-1].validation if self.history else math.nan,
+                best_epoch=self.best_epoch,
+                rows_per_second=speed * self.feed.size,
+                seconds=self.seconds + now - self.clock,
+                remaining=0.0 if self.done else remaining,
+            )
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint; of a finished fit the best weights alone."""
+        names = ("epoch", "position", "step", "best_epoch", "skipped", "seconds", "epoch_seconds")
+        state = {name: getattr(self, name) for name in (*names, "done")}
+        state["best"] = self.best if self.history else None
+        state["history"] = [epoch.as_dict() for epoch in self.history]
+        tensors = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        if not self.done:
+            tensors |= {f"model.{name}": t for name, t in self.model.state_dict().items()}
+            for objective in self.objectives:
+                tensors |= {f"moments.{name}": t for name, t in objective.state().items()}
+            if self.average is not None:
+                tensors |= {f"average.{name}": t for name, t in self.average.state().items()}
+            tensors["losses"] = self.losses
+            tensors["random.cpu"] = torch.get_rng_state()
+            if self.device.type == "cuda":
+                tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        save_checkpoint(self.folder, Checkpoint(self.fingerprint, state, tensors))
+        self.saved = time.perf_counter()
+
+    def restore(self) -> None:
+        """Take up the folder's checkpoint, if there is one."""
+        checkpoint = load_checkpoint(self.folder, self.fingerprint)
+        if checkpoint is None:
+            return
+        state, tensors = checkpoint.state, checkpoint.tensors
+        self.history = [Epoch(**record) for record in state.pop("history")]
+        best = state.pop("best")
+        self.best = math.inf if best is None else best
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.best_weights = _under("best.", tensors)
+        log.info("%s: resumed after %d epochs and %d steps", self.folder, self.epoch, self.step)
+        if self.done:
+            return
+        self.model.load_state_dict(_under("model.", tensors))
+        for objective in self.objectives:
+            objective.restore(_under("moments.", tensors))
+        if self.average is not None:
+            self.average.restore(_under("average.", tensors))
+        self.losses.copy_(tensors["losses"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def _device(wanted: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise TrainingError(
+            "training.device is cuda, but torch sees no CUDA device here; use auto or cpu"
+        )
+    return torch.device("cuda" if wanted != "cpu" and available else "cpu")
+
+
+def _cuda_index(device: torch.device) -> list[int]:
+    return [torch.cuda.current_device()] if device.type == "cuda" else []
+
+
+def _to(rows: Batch, device: torch.device) -> Batch:
+    return Batch(rows.target.to(device), rows.condition.to(device), rows.weight.to(device))
+
+
+def _stream(*purpose: str | int) -> int:
+    """Seed of torch's generator for a purpose."""
+    return hash64("gen2reco.training", *purpose) >> 1
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
