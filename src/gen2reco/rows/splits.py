@@ -1,0 +1,49 @@
+"""Training, validation and test parts, halves and folds: by event, from a hash of its key alone.
+
+Adding files or reordering events never moves an event to another part, and all rows of an event stay together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gen2reco.rng import Keys, hash_fraction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+"""What `split` returns."""
+
+_EDGES = (0.7, 0.8)
+
+
+def split(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
+    """Return TRAIN (70 %), VALIDATION (10 %) or TEST (20 %) for each row.
+
+    Args:
+        keys: the rows, or columns `run`, `luminosityBlock` and `event`.
+    """
+    return np.searchsorted(_EDGES, hash_fraction(keys, "split"), side="right").astype(np.int8)
+
+
+def halves(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
+    """Return 0 or 1 for each row: two halves of disjoint events, independent of `split`."""
+    return (hash_fraction(keys, "halves") >= 0.5).astype(np.int8)
+
+
+def folds(keys: Keys | Mapping[str, Any], count: int, salt: str = "folds") -> NDArray[np.int8]:
+    """Return 0 to `count` - 1 for each row: folds of disjoint events, independent of `split` and `halves`.
+
+    Args:
+        keys: the rows, or columns `run`, `luminosityBlock` and `event`.
+        count: number of folds, 2 to 127.
+        salt: another text gives other folds.
+    """
+    if not 2 <= count <= 127:
+        raise ValueError(f"2 to 127 folds, not {count}")
+    return np.floor(hash_fraction(keys, salt) * count).astype(np.int8)

@@ -1,0 +1,168 @@
+"""The columns of a chunk of events as expressions see them: what there is, and what was read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from gen2reco.errors import EventFileError
+from gen2reco.events.layout import Jagged
+from gen2reco.rows.segments import Array, Flags, Index
+from gen2reco.rows.values import Elements, Frame, Value, widened
+
+
+class Available(Protocol):
+    """What a file (or several) has: the flat columns and whether each is a list per event."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Flat column names: `run`, `MET_pt`, `Jet_pt`."""
+
+    @property
+    def is_list(self) -> Mapping[str, bool]:
+        """Column -> whether it holds a list per event."""
+
+
+class Source:
+    """The stored columns of one collection (`Jet_*`, lists) or of one object that every event has (`MET_*`)."""
+
+    def __init__(
+        self, name: str, fields: Mapping[str, str], store: Store, *, is_list: bool
+    ) -> None:
+        self.name = name
+        self.fields = fields
+        self.is_list = is_list
+        self._store = store
+        self._widened: dict[str, Array] = {}
+
+    @cached_property
+    def elements(self) -> Elements:
+        """The frame of the collection; reads `pt`, or the first field where there is none."""
+        column = self._store.read(self.fields["pt" if "pt" in self.fields else min(self.fields)])
+        return Elements(self._store.events, column.offsets, self.name)
+
+    def raw(self, field: str) -> Array:
+        """Return a stored column as it is, flat."""
+        column = self._store.read(self.fields[field])
+        if not self.is_list:
+            return np.asarray(column)
+        if len(column.content) != self.elements.size:
+            raise EventFileError(
+                f"has {len(column.content)} objects where {self.name} has {self.elements.size}: the columns of a"
+                " collection must have the same lists",
+                branch=self.fields[field],
+            )
+        return np.asarray(column.content)
+
+    def whole(self, field: str) -> Array:
+        """Return a stored column ready for arithmetic, flat."""
+        if field not in self._widened:
+            self._widened[field] = widened(self.raw(field))
+        return self._widened[field]
+
+
+class Store:
+    """The flat columns of some events.
+
+    Attributes:
+        events: the frame with one entry per event.
+        used: names of the columns read so far.
+    """
+
+    def __init__(self, columns: Mapping[str, Any], size: int) -> None:
+        self._columns = columns
+        self._ready: dict[str, Any] = {}
+        self._lists: dict[str, Elements] = {}
+        self.events = Frame(size, "event")
+        self.used: set[str] = set()
+        fields: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        lists: set[str] = set()
+        for name in columns:
+            prefix, separator, field = name.partition("_")
+            if separator:
+                fields[prefix][field] = name
+                if isinstance(columns[name], Jagged):
+                    lists.add(prefix)
+        self.sources = {
+            prefix: Source(
+                prefix,
+                {
+                    f: n
+                    for f, n in of.items()
+                    if isinstance(columns[n], Jagged) == (prefix in lists)
+                },
+                self,
+                is_list=prefix in lists,
+            )
+            for prefix, of in fields.items()
+        }
+
+    @classmethod
+    def empty(cls, available: Available) -> Store:
+        """Return a store without events, on which expressions can be tried out to see what they read."""
+        numbers = np.zeros(0)
+        lists = Jagged(np.zeros(1, np.int64), numbers)
+        return cls(
+            {name: lists if available.is_list[name] else numbers for name in available.columns}, 0
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Everything that can be named: collections, objects, columns."""
+        return [*self.sources, *self._columns]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def read(self, name: str) -> Any:
+        """Return a stored column and note that it was read; lists start at offset 0."""
+        self.used.add(name)
+        if name not in self._ready:
+            column = self._columns[name]
+            content = column.content if isinstance(column, Jagged) else column
+            if np.asarray(content).dtype.kind not in "biuf":
+                raise EventFileError(f"holds {np.asarray(content).dtype}, not numbers", branch=name)
+            if isinstance(column, Jagged):
+                offsets = np.asarray(column.offsets, np.int64)
+                column = Jagged(offsets - offsets[0], column.content[offsets[0] : offsets[-1]])
+            self._ready[name] = column
+        return self._ready[name]
+
+    def column(self, name: str) -> Value | None:
+        """Return a whole column by its flat name, one number per event or per object; None if there is none."""
+        if name not in self._columns:
+            return None
+        column = self.read(name)
+        if not isinstance(column, Jagged):
+            return Value(widened(column), None, self.events)
+        prefix, _, field = name.partition("_")
+        if field:
+            source = self.sources[prefix]
+            return Value(source.whole(field), None, source.elements)
+        if name not in self._lists:
+            self._lists[name] = Elements(self.events, column.offsets, name)
+        return Value(widened(column.content), None, self._lists[name])
+
+    def nan_events(self) -> dict[str, Flags]:
+        """Return, for every column read that holds a NaN, the events that have one."""
+        found: dict[str, Flags] = {}
+        for name in sorted(self.used):
+            column = self.read(name)
+            content = column.content if isinstance(column, Jagged) else np.asarray(column)
+            # One sum is the cheapest look at all values: NaN survives it.
+            if content.dtype.kind != "f" or not np.isnan(np.sum(content)):
+                continue
+            bad = np.isnan(content)
+            if isinstance(column, Jagged) and bad.any():
+                events: Index = (
+                    np.searchsorted(column.offsets, np.flatnonzero(bad), side="right") - 1
+                )
+                bad = np.zeros(self.events.size, np.bool_)
+                bad[events] = True
+            if bad.any():
+                found[name] = bad
+        return found
