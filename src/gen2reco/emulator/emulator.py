@@ -13,7 +13,7 @@ from gen2reco.emulator.assemble import RecoLayout, assemble
 from gen2reco.emulator.blocks import sample_rows
 from gen2reco.errors import EmulatorError, EventFileError, StudyError, nearest
 from gen2reco.rng import noise
-from gen2reco.rows.tables import Table, build_table, columns_needed, evaluate_output
+from gen2reco.rows.tables import build_table, columns_needed, evaluate_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gen2reco.features.pipeline import PartFeatures
     from gen2reco.models.protocol import Model
-    from gen2reco.rows.tables import Available
+    from gen2reco.rows.tables import Available, Table
     from gen2reco.study import Part, Study
 
 OUTSIDE_DOMAIN = 1
@@ -243,14 +243,13 @@ class Emulator:
         where: str,
         first: int,
     ) -> Table:
-        bad = trained.features.bad_input(table)
+        bad = table.nonfinite
         if not bad.any():
             return table
         if policy == "error":
             row = int(np.argmax(bad))
-            name, value = trained.features.first_bad(table, row)
             raise EventFileError(
-                f"{name} is {value:g}, which the emulator cannot use. Repair the file, or choose "
+                f"{table.offender(row)} is NaN, infinite or absurdly large. Repair the file, or choose "
                 "--policy drop (leave such events out) or --policy flag (keep them, marked in gen2reco_flags).",
                 file=where,
                 row=first + int(table.entry[row]),

@@ -42,7 +42,7 @@ def demo(
     *,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Demo:
     """Train the `wjet` flow on the bundled events, simulate them, judge it on the held-back ones.
 

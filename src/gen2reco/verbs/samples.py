@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import awkward
 import numpy as np
 
 from gen2reco.emulator.assemble import assemble
@@ -11,13 +12,11 @@ from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.rng import Keys
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, split
-from gen2reco.rows.tables import Table, build_table, columns_needed, evaluate_output, spy_columns
+from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, evaluate_output
 from gen2reco.validation import Closure, Coverage, Sample, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import awkward as ak
 
     from gen2reco.emulator import Emulator
     from gen2reco.events import EventSource
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 DRAWS = 99
 
 
-def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> tuple[ak.Array, Table, dict[str, int]]:
+def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> tuple[awkward.Array, Table, dict[str, int]]:
     """Read the events an emulator is judged on: those with a row in GEN and in RECO.
 
     Args:
@@ -42,8 +41,8 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
     part = emulator.parts[0].part
     needed = dict.fromkeys(columns_needed(study, part, source, targets=True))
     needed |= dict.fromkeys(emulator.columns_needed(source))
-    needed |= dict.fromkeys(spy_columns(study, validation_expressions(study), source))
-    pieces: list[ak.Array] = []
+    needed |= dict.fromkeys(columns_of(validation_expressions(study), study.define, source))
+    pieces: list[awkward.Array] = []
     tables: list[Table] = []
     for chunk in source.chunks(columns=list(needed)):
         events = chunk.events
@@ -53,8 +52,6 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
         table = build_table(study, part, events, targets=True, where=chunk.file)
         pieces.append(events[table.entry])
         tables.append(table)
-    import awkward  # noqa: PLC0415
-
     table = Table.concatenate(tables)
     return awkward.concatenate(pieces), table, dict(table.dropped)
 
@@ -68,14 +65,14 @@ def validation_expressions(study: Study) -> list[str]:
     return [text for text in texts if text]
 
 
-def emulated(emulator: Emulator, events: ak.Array, *, seed: int, oversample: int = 1, members: int = 1) -> ak.Array:
+def emulated(emulator: Emulator, events: awkward.Array, *, seed: int, oversample: int = 1, members: int = 1) -> awkward.Array:
     """Return the events with their RECO collections replaced by emulated ones; every event must give a row."""
     made = emulator.simulate_chunk(events, seed=seed, oversample=oversample, members=members, policy="error").events
     assert len(made) == len(events) * oversample * members, "judged events must not be dropped"
     return _replaced(events, made, oversample * members)
 
 
-def identity(emulator: Emulator, events: ak.Array, table: Table) -> ak.Array | None:
+def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward.Array | None:
     """Return the events with GEN taken as RECO, or None where a target has no GEN value to be relative to."""
     part = emulator.parts[0].part
     if part.rows.kind != "event" or any(name not in table.relative_to for name in table.target):
@@ -98,11 +95,11 @@ def identity(emulator: Emulator, events: ak.Array, table: Table) -> ak.Array | N
 
 def to_sample(
     study: Study,
-    events: ak.Array,
+    events: awkward.Array,
     origin: np.ndarray,
     condition: Mapping[str, np.ndarray],
     *,
-    identity: ak.Array | None = None,
+    identity: awkward.Array | None = None,
 ) -> Sample:
     """Evaluate the validation block on events and keep those that pass the final selection.
 
@@ -148,7 +145,7 @@ def responses(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     return relative
 
 
-def closure(study: Study, events: ak.Array, replicas: Sequence[ak.Array], weight: np.ndarray) -> Closure:
+def closure(study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray) -> Closure:
     """Responses of FullSim and of several emulated replicas on the same GEN rows, after the final selection."""
     names = Namespace(events, study.define)
     bins = {name: _values(names, text) for name, text in study.validation.response_bins.items()}
@@ -167,23 +164,26 @@ def coverage(emulator: Emulator, table: Table, *, seed: int, draws: int = DRAWS)
     """Ranks of the true targets among draws for the same GEN row, for every row, before the final selection."""
     trained = emulator.parts[0]
     angles = {name for target in trained.part.target if target.kind == "angle" for name in target.name}
-    below = {name: np.zeros(len(table), np.int64) for name in table.target}
-    equal = {name: np.zeros(len(table), np.int64) for name in table.target}
+    drawn = {name: np.empty((len(table), draws), np.float32) for name in table.target}
+    truth = dict(table.target)
+    origin = {name: table.relative_to.get(name, np.zeros(len(table))) for name in table.target}
     for replica in range(draws):
-        drawn = emulator.sample_targets(trained, table, seed=seed, replica=replica)
-        for name, truth in table.target.items():
-            value = drawn[name]
-            if name in angles:  # compare as residuals: the branch cut must not matter
-                gen = table.relative_to.get(name, np.zeros(len(table)))
-                value, truth = _wrapped(value - gen), _wrapped(truth - gen)  # noqa: PLW2901
-            below[name] += value < truth
-            equal[name] += value == truth
+        for name, values in emulator.sample_targets(trained, table, seed=seed, replica=replica).items():
+            # Relative to GEN, so that the branch cut of an angle and the precision of float32 do not matter.
+            drawn[name][:, replica] = _relative(values, origin[name], name in angles)
     return Coverage(
-        ranks={name: ranks(below[name], equal[name], seed=seed) for name in below},
+        ranks={
+            name: ranks(_relative(truth[name], origin[name], name in angles).astype(np.float32), drawn[name], seed)
+            for name in drawn
+        },
         weight=table.weight,
         event=np.arange(len(table)),
         draws=draws,
     )
+
+
+def _relative(values: np.ndarray, origin: np.ndarray, angle: bool) -> np.ndarray:
+    return _wrapped(values - origin) if angle else values - origin
 
 
 def _selected(study: Study, names: Namespace) -> dict[str, np.ndarray]:
@@ -200,7 +200,7 @@ def _wrapped(angle: np.ndarray) -> np.ndarray:
     return np.mod(angle + np.pi, 2 * np.pi) - np.pi
 
 
-def _replaced(events: ak.Array, made: ak.Array, copies: int) -> ak.Array:
+def _replaced(events: awkward.Array, made: awkward.Array, copies: int) -> awkward.Array:
     """GEN columns of `events`, each event `copies` times, with the RECO columns of `made`."""
     given = flat_columns(events if copies == 1 else events[np.repeat(np.arange(len(events)), copies)])
     new = flat_columns(made)

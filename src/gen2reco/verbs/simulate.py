@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.emulator import Emulator, Simulated, load_emulator
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
@@ -23,7 +24,6 @@ from gen2reco.events.layout import flat_columns, to_events
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gen2reco.emulator import Simulated
     from gen2reco.events import EventSource
 
 CHUNK = 100_000
@@ -50,6 +50,19 @@ class Simulation:
     flagged: Mapping[str, int]
     seconds: float
     shares: Mapping[str, float]
+
+    def __str__(self) -> str:
+        rate = self.generated / self.seconds
+        lines = [
+            f"{self.path}: {self.events} RECO events from {self.generated} GEN events"
+            f" in {self.seconds:.1f} s ({rate:.0f} GEN events/s)"
+        ]
+        lines += [f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped.items())]
+        lines += [f"  flagged, {reason}: {count}" for reason, count in sorted(self.flagged.items())]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 @dataclass(frozen=True)
@@ -214,8 +227,6 @@ def _simulate_in_workers(
     job: _Job, source: EventSource, workers: int
 ) -> Iterator[tuple[dict[str, np.ndarray], Simulated]]:
     """Yield chunks in the order of the input while `workers` processes work ahead by at most two tasks each."""
-    from gen2reco.emulator import Simulated  # noqa: PLC0415
-
     starts = iter(range(0, source.entries, job.chunk))
     pending: deque[Future[Any]] = deque()
     context = multiprocessing.get_context("spawn")

@@ -6,7 +6,9 @@ import logging
 import platform
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +31,12 @@ from gen2reco.study import Part, Study, load_study
 from gen2reco.training import check_health, fit_ensemble
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import awkward as ak
 
     from gen2reco.events import EventSource
-    from gen2reco.training import Advice, FitResult, Progress
+    from gen2reco.training import Advice, Member, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,18 @@ class Trained:
     advice: Mapping[str, Sequence[Advice]]
     seconds: float
 
+    def __str__(self) -> str:
+        lines = [f"emulator of study {self.emulator.study.name}: {self.path} ({self.seconds:.0f} s)"]
+        for name, rows in self.rows.items():
+            lines.append(f"part {name}: {rows['training']} rows in training, {rows['validation']} in validation")
+            lines += [f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped[name].items())]
+            lines += [f"  found: {finding}" for finding in self.findings[name]]
+            lines += [f"  health: {item}" for item in self.advice[name]]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
 
 def train(
     study: Study | str | Path,
@@ -77,7 +91,7 @@ def train(
     overwrite: bool = False,
     workers: int = 1,
     tensorboard: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train every part of a study on the training part of the events and save the emulator.
 
@@ -118,7 +132,7 @@ def train(
         rows[part.name] = result.rows
         findings[part.name] = [str(finding) for finding in result.trained.features.findings]
         advice[part.name] = result.advice
-        histories[part.name] = [list(fit.history) for fit in result.fits]
+        histories[part.name] = [[epoch.as_dict() for epoch in fit.result.history] for fit in result.fits]
     seconds = time.perf_counter() - begin
     provenance = {
         "files": [
@@ -135,7 +149,7 @@ def train(
         "seed": study.training.seed,
         "licence": "",
     }
-    layout = reco_layout(study, source, reference)
+    layout = reco_layout(study, source)
     emulator = Emulator(study, tuple(trained), layout, provenance)
     gen = _gen_only(emulator, source, reference)
     emulator = save_emulator(
@@ -168,7 +182,8 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
         usable = np.ones(len(chunk.events), dtype=bool)
         for part in study.parts:
             table = build_table(study, part, chunk.events, targets=True, where=chunk.file)
-            usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
+            if part.rows.kind == "event":
+                usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
             collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
@@ -184,7 +199,7 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     return tables, reference
 
 
-def reco_layout(study: Study, source: EventSource, events: ak.Array) -> RecoLayout:
+def reco_layout(study: Study, source: EventSource) -> RecoLayout:
     """Take shapes and number types of the RECO columns that a study writes from the files it learned from."""
     singletons, types = [], {}
     for part in study.parts:
@@ -199,7 +214,6 @@ def reco_layout(study: Study, source: EventSource, events: ak.Array) -> RecoLayo
                     name: (sample[name].content if isinstance(sample[name], Jagged) else sample[name]).dtype.name
                     for name in wanted
                 }
-    del events
     return RecoLayout(tuple(singletons), types)
 
 
@@ -207,7 +221,7 @@ def reco_layout(study: Study, source: EventSource, events: ak.Array) -> RecoLayo
 class _PartResult:
     trained: TrainedPart
     rows: dict[str, int]
-    fits: Sequence[FitResult]
+    fits: Sequence[Member]
     advice: Sequence[Advice]
 
 
@@ -219,34 +233,31 @@ def _train_part(
     resume: bool,
     workers: int,
     tensorboard: bool,
-    progress: Progress | None,
+    progress: Callable[[Progress], None] | None,
 ) -> _PartResult:
     settings = study.training
     which = split(table.keys)
-    training, validation = np.flatnonzero(which == TRAIN), np.flatnonzero(which == VALIDATION)
-    if settings.max_rows:
-        training = training[: settings.max_rows]
-    learned = table.take(training)
+    learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
     features = PartFeatures.fit(part, learned, settings.seed, standardize=part.model["kind"] != "quantile")
-    batches = [_batch(features, rows, settings.seed) for rows in (learned, table.take(validation))]
+    batches = [_batch(features, rows, settings.seed) for rows in (learned, held)]
     shape = Shape(*features.shape)
     fits = fit_ensemble(
-        lambda: models.build(part.model, shape),
+        partial(models.build, part.model, shape),
         batches[0],
         batches[1],
         settings,
         keys=learned.keys,
         folder=scratch / part.name,
         resume=resume,
-        workers=workers,
+        processes=workers,
         tensorboard=tensorboard,
         progress=progress,
     )
     trained = TrainedPart(part, features, tuple(fit.model.eval() for fit in fits))
     advice = check_health(
-        fits[0].history, fits[0].model, batches[0], batches[1], findings=[str(f) for f in features.findings]
+        fits[0].result.history, fits[0].model, batches[0], batches[1], findings=[str(f) for f in features.findings]
     )
-    rows = {"training": len(training), "validation": len(validation)}
+    rows = {"training": min(len(learned), settings.max_rows or len(learned)), "validation": len(held)}
     return _PartResult(trained, rows, fits, advice)
 
 
@@ -274,6 +285,3 @@ def _prepare(output: Path, scratch: Path, *, resume: bool, overwrite: bool) -> N
                 "with --overwrite"
             )
         shutil.rmtree(scratch)
-
-
-__all__ = ["Trained", "bundled_sample", "read_tables", "reco_layout", "replace", "train"]

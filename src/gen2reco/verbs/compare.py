@@ -1,0 +1,184 @@
+"""`compare`: judge one file of RECO events against another, without an emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import awkward
+import numpy as np
+
+from gen2reco.errors import EventFileError, StudyError
+from gen2reco.events import open_events
+from gen2reco.events.layout import flat_columns
+from gen2reco.rng import Keys
+from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.splits import halves
+from gen2reco.rows.tables import columns_of
+from gen2reco.study import Study, load_study
+from gen2reco.validation import Rate, Sample, Settings, assess, write_report
+from gen2reco.verbs.validate import Validated, check_free, place_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gen2reco.events import EventSource
+
+IDS = ("run", "luminosityBlock", "event")
+NOT_PHYSICS = (*IDS, "replica", "member", "weight", "genWeight", "gen2reco_flags")
+
+
+def compare(
+    full: Any,
+    fast: Any,
+    output: str | Path = "comparison",
+    *,
+    study: Study | str | Path | None = None,
+    seed: int = 1,
+    quick: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Validated:
+    """Compare FastSim with FullSim, each a file or a list of files of RECO events, and write a report.
+
+    Events with the same key in both stem from the same GEN event; FullSim is then its half A and FastSim its half B,
+    so that no GEN event is on both sides.
+
+    Args:
+        full: the reference.
+        fast: what is judged; `weight` and `replica` columns of `simulate` are understood.
+        output: folder of the report.
+        study: whose quantities and selection are used; None: the columns that both have, leading objects and counts.
+        seed: seed of the re-splits.
+        quick: fewer repetitions for errors and nulls; the report says so.
+        overwrite: replace an existing report.
+        say: receives a line at the start of each step.
+
+    Raises:
+        OutputExistsError: the report exists and `overwrite` is off.
+        EventFileError: a file cannot be read, or the two have nothing in common.
+        StudyError: an expression of the study does not work on both.
+    """
+    output = Path(output)
+    check_free(output, overwrite=overwrite)
+    plan = load_study(study) if isinstance(study, str | Path) else study
+    tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
+    sources = [open_events(files, tree=tree, units=units) for files in (full, fast)]
+    define: Mapping[str, str] = plan.define if plan else {}
+    quantities = plan.validation.quantities if plan else common_quantities(*sources)
+    select = plan.validation.select if plan else ""
+    if not quantities:
+        raise StudyError(f"study {plan.name if plan else ''!r} has no validation.quantities to compare")
+    weight = plan.input.weight if plan else ""
+    say("reading both")
+    sides = [_read(source, [select, *quantities.values()], define, weight) for source in sources]
+    identities = _identities(*sides)
+    half = halves(_keys(sides[0]))
+    shared = np.isin(identities[1], identities[0])
+    fast_half = np.where(shared, halves(_keys(sides[1])), 1)
+    chosen = np.flatnonzero(fast_half == 1)
+    full_sample, full_rows = _sample(sides[0], identities[0], quantities, select, define, weight)
+    fast_sample, _ = _sample(sides[1][chosen], identities[1][chosen], quantities, select, define, weight)
+    rate = None
+    if select:
+        weights = [_weights(sides[0], weight)[half == 0], _weights(sides[1], weight)[chosen]]
+        passed = [full_sample.weight[half[full_rows] == 0], fast_sample.weight]
+        rate = Rate(
+            full=(float(passed[0].sum()), float(weights[0].sum())),
+            fast=(float(passed[1].sum()), float(weights[1].sum())),
+            full_squared=(float((passed[0] ** 2).sum()), float((weights[0] ** 2).sum())),
+            fast_squared=(float((passed[1] ** 2).sum()), float((weights[1] ** 2).sum())),
+        )
+    say("comparing")
+    assessment = assess(
+        full_sample,
+        half[full_rows],
+        fast_sample,
+        rates={"final selection": rate} if rate else None,
+        labels=plan.validation.labels if plan else None,
+        not_judged=["Responses and coverage: two files of RECO do not tell them; `validate` does."],
+        settings=Settings.for_demo(seed=seed) if quick else Settings(seed=seed),
+    )
+    provenance = {
+        side: ", ".join(f"{file.path.name} ({file.entries} events)" for file in source.files)
+        for side, source in zip(("FullSim", "FastSim"), sources, strict=True)
+    }
+    title = f"{plan.name}: FullSim and FastSim" if plan else "FullSim and FastSim"
+    place_report(
+        output, overwrite, lambda folder: write_report(assessment, folder, title=title, provenance=provenance)
+    )
+    return Validated(assessment, output)
+
+
+def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
+    """Name what two files can be compared in: counts and the leading object of collections, and plain columns.
+
+    Raises:
+        EventFileError: they have no physics column in common.
+    """
+    common = [name for name in full.columns if name in fast.columns and not name.startswith(("Gen", "LHE"))]
+    found: dict[str, str] = {}
+    for name in common:
+        collection, _, field = name.partition("_")
+        if name in NOT_PHYSICS or field.endswith("Idx"):
+            continue
+        if not full.is_list[name]:
+            found[name] = f"{collection}.{field}" if field else name
+        elif f"{collection}_pt" in common:
+            found[f"n_{collection}"] = f"count({collection})"
+            found[f"leading_{name}"] = f"leading({collection}).{field}"
+    if not found:
+        raise EventFileError(
+            f"{full.files[0].path} and {fast.files[0].path} have no RECO column in common: "
+            f"{', '.join(full.columns[:8])}... and {', '.join(fast.columns[:8])}..."
+        )
+    return found
+
+
+def _read(
+    source: EventSource, expressions: list[str], define: Mapping[str, str], weight: str
+) -> awkward.Array:
+    needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
+    needed |= dict.fromkeys(name for name in (*IDS, "weight", weight) if name and name in source.columns)
+    return awkward.concatenate([chunk.events for chunk in source.chunks(columns=list(needed))])
+
+
+def _sample(
+    events: awkward.Array,
+    identity: np.ndarray,
+    quantities: Mapping[str, str],
+    select: str,
+    define: Mapping[str, str],
+    weight: str,
+) -> tuple[Sample, np.ndarray]:
+    names = Namespace(events, define)
+    rows = np.flatnonzero(names.mask(select))
+    values = {}
+    for name, text in quantities.items():
+        column = names.evaluate(text)
+        values[name] = np.where(column.valid, column.values, np.nan)[rows]
+    weights = _weights(events, weight)[rows]
+    return Sample(quantities=values, responses={}, gen={}, weight=weights, event=identity[rows]), rows
+
+
+def _weights(events: awkward.Array, weight: str) -> np.ndarray:
+    columns = flat_columns(events)
+    for name in ("weight", weight):
+        if name and name in columns:
+            return np.asarray(columns[name], np.float64)
+    return np.ones(len(events))
+
+
+def _keys(events: awkward.Array) -> Keys:
+    return Keys.from_columns(flat_columns(events))
+
+
+def _identities(full: awkward.Array, fast: awkward.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Number GEN events so that the same key has the same number on both sides."""
+    columns = [flat_columns(events) for events in (full, fast)]
+    keys = np.stack(
+        [np.concatenate([np.asarray(side[name]).astype(np.uint64) for side in columns]) for name in IDS], axis=1
+    )
+    _, number = np.unique(keys, axis=0, return_inverse=True)
+    number = number.reshape(-1).astype(np.int64)
+    return number[: len(full)], number[len(full) :]

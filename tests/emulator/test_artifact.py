@@ -1,0 +1,85 @@
+import json
+import shutil
+import zipfile
+
+import awkward as ak
+import pytest
+
+from gen2reco import EmulatorError, OutputExistsError, load_emulator, open_events, save_emulator
+from gen2reco.emulator.migrations import FORMAT, MIGRATIONS, migrate
+from gen2reco.emulator.reference import check_reference
+
+
+@pytest.fixture
+def copy(small_emulator, tmp_path):
+    return shutil.copytree(small_emulator, tmp_path / "copy")
+
+
+def change(folder, **values):
+    file = folder / "emulator.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_loading_gives_the_same_numbers(small_emulator, copy, gen_file):
+    gen = next(iter(open_events(gen_file)))
+    assert ak.array_equal(load_emulator(small_emulator).simulate(gen), load_emulator(copy).simulate(gen))
+    assert load_emulator(small_emulator).digest == load_emulator(copy).digest
+
+
+def test_a_zip_is_as_good_as_a_folder(small_emulator, tmp_path, gen_file):
+    saved = save_emulator(load_emulator(small_emulator), tmp_path / "model.zip")
+    assert zipfile.is_zipfile(tmp_path / "model.zip")
+    loaded = load_emulator(tmp_path / "model.zip")
+    assert loaded.digest == saved.digest
+    gen = next(iter(open_events(gen_file)))
+    assert ak.array_equal(loaded.simulate(gen), load_emulator(small_emulator).simulate(gen))
+
+
+def test_reference_events_are_reproduced(small_emulator):
+    check = check_reference(load_emulator(small_emulator), small_emulator)
+    assert check.passed
+    assert check.identical
+    assert check.events >= 100
+
+
+def test_other_weights_fail_the_reference_check(copy):
+    shutil.copy(copy / "event-1.safetensors", copy / "event-0.safetensors")
+    check = check_reference(load_emulator(copy), copy)
+    assert not check.passed
+    assert check.column
+
+
+def test_saving_never_replaces_silently(small_emulator, copy):
+    emulator = load_emulator(small_emulator)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        save_emulator(emulator, copy)
+    assert save_emulator(emulator, copy, overwrite=True).digest == emulator.digest
+
+
+@pytest.mark.parametrize("number", [FORMAT + 1, None, "1"])
+def test_unknown_formats_are_refused_with_advice(copy, number):
+    change(copy, format=number)
+    with pytest.raises(EmulatorError, match="Install a newer gen2reco"):
+        load_emulator(copy)
+
+
+def test_older_formats_go_through_numbered_migrations(monkeypatch):
+    monkeypatch.setitem(MIGRATIONS, FORMAT - 1, lambda document: document | {"format": FORMAT, "new": True})
+    assert migrate({"format": FORMAT - 1}, "model") == {"format": FORMAT, "new": True}
+    with pytest.raises(EmulatorError, match="no longer reads"):
+        migrate({"format": FORMAT - 2}, "model")
+
+
+def test_damage_is_one_clear_error(copy):
+    weights = copy / "event-0.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(EmulatorError, match="damaged"):
+        load_emulator(copy)
+    (copy / "emulator.json").write_text("{")
+    with pytest.raises(EmulatorError, match="damaged"):
+        load_emulator(copy)
+    (copy / "emulator.json").unlink()
+    with pytest.raises(EmulatorError, match="not an emulator"):
+        load_emulator(copy)
+    with pytest.raises(EmulatorError, match="there is no emulator"):
+        load_emulator(copy / "nowhere")

@@ -1,0 +1,227 @@
+import json
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gen2reco import (
+    EmulatorError,
+    EventFileError,
+    OutputExistsError,
+    StudyError,
+    load_emulator,
+    open_events,
+    simulate,
+)
+
+REPLICA_KEY = ("replica", "event", "luminosityBlock", "run")
+
+
+def read(path):
+    return ak.concatenate(list(open_events(path)))
+
+
+def ordered(events):
+    """Events sorted by key, so that files in another order compare equal."""
+    return events[np.lexsort(tuple(np.asarray(events[name]) for name in REPLICA_KEY))]
+
+
+def with_column(source, target, name, change):
+    """Copy a Parquet file with one column changed."""
+    table = pq.read_table(source)
+    index = table.schema.get_field_index(name)
+    values = change(table[name].to_pylist())
+    pq.write_table(table.set_column(index, table.schema.field(index), pa.array(values, table.schema.field(index).type)), target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def reco(small_emulator, gen_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("reco") / "reco.parquet"
+    simulate(small_emulator, gen_file, path, chunk=1000)
+    return path
+
+
+def test_output_has_nanoaod_names_and_types(reco):
+    events = read(reco)
+    assert set(events.fields) == {
+        "run", "luminosityBlock", "event", "replica", "weight", "gen2reco_flags", "Muon", "Jet", "MET",
+    } or {"run", "luminosityBlock", "event", "replica", "weight", "Muon", "Jet", "MET"} <= set(events.fields)  # fmt: skip
+    assert set(events.Muon.fields) == {"pt", "eta", "phi", "mass", "charge", "genPartIdx"}
+    assert set(events.Jet.fields) == {"pt", "eta", "phi", "mass", "genJetIdx"}
+    assert set(events.MET.fields) == {"pt", "phi"}
+    assert ak.all(ak.num(events.Muon) == 1)
+    assert ak.all(ak.num(events.Jet) == 1)
+    assert ak.to_numpy(ak.flatten(events.Muon.charge)).dtype == np.int8
+    assert set(ak.flatten(events.Muon.charge)) == {-1, 1}
+
+
+def test_every_number_is_finite_and_physical(reco):
+    events = read(reco)
+    for column in (events.Muon.pt, events.Jet.pt, events.MET.pt, events.Jet.mass):
+        assert np.all(np.isfinite(ak.flatten(column, axis=None)))
+        assert ak.all(column >= 0)
+    assert ak.all(abs(events.Jet.phi) <= np.pi + 1e-6)
+
+
+def test_muon_directions_and_links_are_those_of_gen(reco, gen_file):
+    events, gen = read(reco), read(gen_file)
+    gen = gen[np.isin(np.asarray(gen.event), np.asarray(events.event))]
+    linked = gen.GenPart[events.Muon.genPartIdx]
+    assert ak.all(abs(linked.pdgId) == 13)
+    assert ak.all(events.Muon.eta == linked.eta)
+    assert ak.all(events.Muon.phi == linked.phi)
+    assert ak.all(events.Muon.charge == -np.sign(linked.pdgId))
+
+
+@pytest.mark.parametrize("chunk", [7, 1000, 100_000])
+def test_chunks_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path, chunk):
+    path = tmp_path / "reco.parquet"
+    simulate(small_emulator, gen_file, path, chunk=chunk)
+    assert path.read_bytes() == reco.read_bytes()
+
+
+def test_chunks_of_one_event(small_emulator, gen_file, tmp_path):
+    pq.write_table(pq.read_table(gen_file).slice(0, 40), tmp_path / "gen.parquet")
+    simulate(small_emulator, tmp_path / "gen.parquet", tmp_path / "all.parquet")
+    simulate(small_emulator, tmp_path / "gen.parquet", tmp_path / "one.parquet", chunk=1)
+    assert (tmp_path / "all.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
+def test_workers_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path):
+    path = tmp_path / "reco.parquet"
+    result = simulate(small_emulator, gen_file, path, chunk=700, workers=2)
+    assert path.read_bytes() == reco.read_bytes()
+    assert result.generated == 3000
+
+
+def test_shuffled_files_give_the_same_events(small_emulator, gen_file, reco, tmp_path):
+    table = pq.read_table(gen_file)
+    files = []
+    for number, start in enumerate(range(0, 3000, 1000)):
+        files.append(tmp_path / f"gen-{number}.parquet")
+        pq.write_table(table.slice(start, 1000), files[-1])
+    simulate(small_emulator, files[::-1], tmp_path / "reco.parquet")
+    assert ak.array_equal(ordered(read(tmp_path / "reco.parquet")), ordered(read(reco)))
+
+
+def test_seed_changes_the_response_and_nothing_else(small_emulator, gen_file, reco, tmp_path):
+    simulate(small_emulator, gen_file, tmp_path / "reco.parquet", seed=2)
+    one, two = read(reco), read(tmp_path / "reco.parquet")
+    assert ak.all(one.event == two.event)
+    assert ak.mean(one.Jet.pt == two.Jet.pt) < 0.01
+
+
+def test_oversampling_repeats_events_with_new_responses(small_emulator, gen_file, reco, tmp_path):
+    simulate(small_emulator, gen_file, tmp_path / "reco.parquet", oversample=3)
+    one, three = read(reco), read(tmp_path / "reco.parquet")
+    assert len(three) == 3 * len(one)
+    assert np.array_equal(three.replica[:6], [0, 1, 2, 0, 1, 2])
+    assert np.allclose(three.weight, 1 / 3)
+    assert ak.array_equal(three.Jet[three.replica == 0], one.Jet)
+    assert ak.mean(three.Jet.pt[three.replica == 1] == one.Jet.pt) < 0.01
+
+
+def test_members_share_noise_but_not_weights(small_emulator, gen_file, reco, tmp_path):
+    simulate(small_emulator, gen_file, tmp_path / "reco.parquet", members=2)
+    both, one = read(tmp_path / "reco.parquet"), read(reco)
+    assert ak.array_equal(both.Jet[both.member == 0], one.Jet)
+    ratio = ak.flatten(both.Jet.pt[both.member == 1] / one.Jet.pt)
+    assert 0 < np.median(np.abs(ratio - 1)) < 0.2
+    with pytest.raises(EmulatorError, match="3 members, the emulator has 2"):
+        simulate(small_emulator, gen_file, tmp_path / "more.parquet", members=3)
+
+
+def test_kept_columns_are_carried_along(small_emulator, gen_file, tmp_path):
+    simulate(small_emulator, gen_file, tmp_path / "reco.parquet", keep=["GenJet_*", "GenMET_pt"])
+    events = read(tmp_path / "reco.parquet")
+    gen = read(gen_file)
+    gen = gen[np.isin(np.asarray(gen.event), np.asarray(events.event))]
+    assert ak.array_equal(events.GenJet.pt, gen.GenJet.pt)
+    assert ak.array_equal(events.GenMET.pt, gen.GenMET.pt)
+    with pytest.raises(EventFileError, match="no column matches --keep 'GenJets_\\*'"):
+        simulate(small_emulator, gen_file, tmp_path / "more.parquet", keep=["GenJets_*"])
+
+
+def test_root_output_counts_every_gen_event(small_emulator, gen_file, tmp_path):
+    import uproot
+
+    result = simulate(small_emulator, gen_file, tmp_path / "reco.root")
+    with uproot.open(tmp_path / "reco.root") as file:
+        assert file["Events"].num_entries == result.events
+        assert sum(file["Runs"]["genEventCount"].array()) == 3000 == result.generated
+    assert result.events + sum(result.dropped.values()) == 3000
+
+
+def test_sidecar_says_what_was_done(small_emulator, gen_file, reco):
+    sidecar = json.loads(reco.with_name("reco.parquet.json").read_text())
+    assert sidecar["entries"] == len(read(reco))
+    assert sidecar["model"] == load_emulator(small_emulator).digest
+    assert sidecar["generated"] == 3000
+    assert sidecar["seed"] == 1
+
+
+def test_an_existing_output_is_left_alone(small_emulator, gen_file, tmp_path):
+    path = tmp_path / "reco.parquet"
+    path.write_text("mine")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        simulate(small_emulator, gen_file, path)
+    assert path.read_text() == "mine"
+    simulate(small_emulator, gen_file, path, overwrite=True)
+    assert len(read(path)) > 0
+
+
+class TestBadGen:
+    @pytest.fixture
+    def broken(self, gen_file, tmp_path):
+        def change(values):
+            values[17] = float("nan")
+            return values
+
+        return with_column(gen_file, tmp_path / "broken.parquet", "GenMET_pt", change)
+
+    def test_error_names_file_quantity_and_row(self, small_emulator, broken, tmp_path):
+        with pytest.raises(EventFileError, match=r"broken\.parquet.*row 17.*(gen_met|GenMET).*nan.*--policy"):
+            simulate(small_emulator, broken, tmp_path / "reco.parquet")
+        assert not list(tmp_path.glob("*reco*"))
+
+    def test_drop_leaves_the_event_out_and_counts_it(self, small_emulator, broken, gen_file, reco, tmp_path):
+        result = simulate(small_emulator, broken, tmp_path / "reco.parquet", policy="drop")
+        assert result.dropped["GEN not finite"] == 1
+        bad = read(gen_file).event[17]
+        one, less = read(reco), read(tmp_path / "reco.parquet")
+        assert ak.array_equal(less.Jet, one.Jet[one.event != bad])
+
+    def test_flag_keeps_the_event_and_marks_it(self, small_emulator, broken, reco, tmp_path):
+        result = simulate(small_emulator, broken, tmp_path / "reco.parquet", policy="flag")
+        assert result.flagged["GEN not finite"] == 1
+        assert len(read(tmp_path / "reco.parquet")) == len(read(reco))
+
+    def test_unknown_policy(self, small_emulator, gen_file, tmp_path):
+        with pytest.raises(StudyError, match="error, drop, flag"):
+            simulate(small_emulator, gen_file, tmp_path / "reco.parquet", policy="ignore")
+
+    def test_absurd_values_are_flagged_as_outside_the_domain(self, small_emulator, gen_file, tmp_path):
+        absurd = with_column(gen_file, tmp_path / "absurd.parquet", "GenMET_pt", lambda values: [1e7, *values[1:]])
+        simulate(small_emulator, absurd, tmp_path / "reco.parquet")
+        events = read(tmp_path / "reco.parquet")
+        assert np.all(np.isfinite(events.MET.pt))
+        flags = events["gen2reco_flags"] if "gen2reco_flags" in events.fields else events["gen2reco"]["flags"]
+        first = np.asarray(events.event) == read(gen_file).event[0]
+        assert np.all(np.asarray(flags)[first] & 1)
+
+
+def test_a_missing_column_is_named(small_emulator, gen_file, tmp_path):
+    table = pq.read_table(gen_file).drop_columns(["GenMET_phi"])
+    pq.write_table(table, tmp_path / "gen.parquet")
+    with pytest.raises((EventFileError, StudyError), match="GenMET"):
+        simulate(small_emulator, tmp_path / "gen.parquet", tmp_path / "reco.parquet")
+
+
+def test_an_array_in_memory_gives_the_same_events(small_emulator, gen_file, reco):
+    made = load_emulator(small_emulator).simulate(read(gen_file))
+    stored = read(reco)
+    assert ak.array_equal(made.Jet.pt, stored.Jet.pt)
+    assert ak.array_equal(made.MET.phi, stored.MET.phi)
