@@ -1,0 +1,95 @@
+"""Files appear whole or not at all: write under a temporary name in the same folder, then publish.
+
+A temporary name begins with a dot and tells the machine and process that writes it, so that the
+next writer can remove what a killed one left behind, and no one takes it for data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from gen2reco.errors import OutputExistsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ENDING = ".part"
+_NAME = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-\d+\.part")
+_count = itertools.count()
+
+
+def temporary_name(path: Path) -> Path:
+    """A name in the folder of `path` that no other process uses."""
+    return path.parent / f".{path.name}.{_host()}-{os.getpid()}-{next(_count)}{_ENDING}"
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporary files of processes of this machine that no longer run."""
+    for file in folder.glob(f".*{_ENDING}"):
+        name = _NAME.fullmatch(file.name)
+        if name and name["host"] == _host() and not _runs(int(name["pid"])):
+            file.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse an output that is already there.
+
+    Raises:
+        OutputExistsError: naming the file and what to do.
+    """
+    if os.path.lexists(path):
+        message = f"{path} is already there; choose another name, or overwrite it on purpose"
+        raise OutputExistsError(message)
+
+
+def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
+    """Give a complete file its name, safely on disk; without `overwrite` the first writer wins.
+
+    Raises:
+        OutputExistsError: another file got the name first; `temporary` is left as it is.
+    """
+    _sync(temporary)
+    if overwrite:
+        temporary.replace(path)
+    else:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            refuse_existing(path)
+        except OSError:
+            # No hard links on this file system: a small gap between looking and renaming remains.
+            refuse_existing(path)
+            temporary.rename(path)
+        else:
+            temporary.unlink()
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Ask for data (of a file) or names (of a folder) to be on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Some network file systems cannot do this for folders; they commit names at once.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname()) or "local"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
