@@ -1,31 +1,37 @@
 """Random numbers as a pure function of what a row is, never of when or where it is computed.
 
-Philox4x32-10 (Salmon et al., SC 2011) is a keyed permutation of 128-bit counters. The counter holds the row and
-the key holds the purpose, so that chunk size, order of events, workers and restarts cannot change a number:
+Philox4x32-10 (Salmon et al., SC 2011) is a keyed permutation of 128-bit counters. The counter holds
+the row and the key holds the purpose, so that chunk size, order of events, workers and restarts
+cannot change a number:
 
     counter = event (64 bits) | hash32(run, luminosityBlock) | object (16 bits), replica (16 bits)
-    key     = hash64(seed, part, stream, lane kind, block)
+    key     = hash64(seed, part, stream, kind of number, block)
 
-One call of the permutation gives four 32-bit words, a *block*: two standard normal numbers (52 bits each) or four
-uniform ones (23 bits each). Blocks 0, 1, 2, ... of a row differ in their key, hence are different permutations of the
-same counter; normal and uniform numbers have blocks of their own. So lane j of either kind depends neither on the
-number of other lanes nor on the batch. Two purposes share numbers only if their 64-bit keys collide, two events
-of equal number only if their (run, luminosityBlock) collide in 32 bits.
+One call of the permutation gives four 32-bit words, a *block*: two standard normal numbers (52 bits
+each) or four uniform ones (23 bits each). Blocks 0, 1, 2, ... of a row differ in their key, hence
+are different permutations of the same counter; normal and uniform numbers have blocks of their own.
+So lane j of either kind depends neither on the number of other lanes nor on the batch. Two purposes
+share numbers only if their 64-bit keys collide, two events of equal number only if their
+(run, luminosityBlock) collide in 32 bits.
 
-All arithmetic is integer or plain IEEE double without libm, so the same bits come out on every machine.
+All arithmetic is integer or plain IEEE double without libm, so the same bits come out on every
+machine, whatever the width of its vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from gen2reco.errors import EventFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 _MASK = (1 << 64) - 1
 _TILE = 512  # rows whose words stay in the first-level cache between the passes over them
@@ -34,13 +40,13 @@ _LARGEST_REPLICA = 2**16 - 1
 
 @dataclass(frozen=True)
 class Keys:
-    """What identifies rows: one entry per row in each column; converted to the stated types, range checked.
+    """What identifies rows, one entry per row; converted to the stated types after a range check.
 
     Attributes:
         run: uint32 [n].
         luminosityBlock: uint32 [n].
         event: uint64 [n].
-        object: uint16 [n], index of the object within its collection; 0 for rows that are whole events.
+        object: uint16 [n], index of the object in its collection; 0 where rows are whole events.
     """
 
     run: NDArray[np.uint32]
@@ -57,7 +63,7 @@ class Keys:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Any]) -> Keys:
-        """Build keys from columns `run`, `luminosityBlock`, `event` and, where present, `object` (else 0)."""
+        """Build keys from columns `run`, `luminosityBlock`, `event` and `object` (default: 0)."""
         event = np.asarray(columns["event"])
         number = columns.get("object", np.zeros(len(event), np.uint16))
         return cls(columns["run"], columns["luminosityBlock"], event, number)
@@ -97,7 +103,7 @@ def noise(
     replica: int | NDArray[Any] = 0,
     stream: int = 0,
 ) -> NDArray[np.float32]:
-    """Return float32 [n, normal + uniform]: standard normal numbers, then uniform ones strictly inside (0, 1).
+    """Return float32 [n, normal + uniform]: standard normal numbers, then uniform ones in (0, 1).
 
     Args:
         keys: the rows.
@@ -105,34 +111,27 @@ def noise(
         part: name of the part of p(RECO | GEN) that consumes the numbers.
         normal: standard normal numbers per row.
         uniform: uniform numbers per row.
-        replica: which of several simulations of the same row, 0 to 65535; one for all rows or one per row.
+        replica: which of several simulations of a row, 0 to 65535; one for all or one per row.
         stream: which of several uses within one part.
 
     Raises:
         ValueError: a replica outside its range.
     """
     replicas = np.broadcast_to(np.asarray(replica), (len(keys),))
-    if len(keys) and not (0 <= replicas.min() and replicas.max() <= _LARGEST_REPLICA):
+    if len(keys) and not (replicas.min() >= 0 and replicas.max() <= _LARGEST_REPLICA):
         raise ValueError(f"replica must be between 0 and {_LARGEST_REPLICA}")
     last = keys.object.astype(np.uint32) | (replicas.astype(np.uint32) << np.uint32(16))
     out = np.empty((len(keys), normal + uniform), np.float32)
     if out.size:
-        of_normal = [
-            hash64(seed, part, stream, "normal", block) for block in range(-(-normal // 2))
-        ]
-        of_uniform = [
-            hash64(seed, part, stream, "uniform", block) for block in range(-(-uniform // 4))
-        ]
-        _fill(
-            *(keys.event, keys.run, keys.luminosityBlock, last),
-            *(np.array(of_normal, np.uint64), np.array(of_uniform, np.uint64)),
-            *(normal, out),
-        )
+        of_normal = [hash64(seed, part, stream, "normal", b) for b in range(-(-normal // 2))]
+        of_uniform = [hash64(seed, part, stream, "uniform", b) for b in range(-(-uniform // 4))]
+        ids = (keys.event, keys.run, keys.luminosityBlock, last)
+        _fill(ids, np.array(of_normal, np.uint64), np.array(of_uniform, np.uint64), normal, out)
     return out
 
 
 def hash_fraction(keys: Keys | Mapping[str, Any], salt: str | int) -> NDArray[np.float64]:
-    """Return a number in [0, 1) per row that depends on the event alone, not on the object: for splits by event.
+    """Return a float64 in [0, 1) per row that depends on the event, not on the object: for splits.
 
     Args:
         keys: the rows, or columns `run`, `luminosityBlock` and `event`.
@@ -145,20 +144,18 @@ def hash_fraction(keys: Keys | Mapping[str, Any], salt: str | int) -> NDArray[np
 
 
 def hash64(*items: str | int) -> int:
-    """Return 64 bits that depend on every item, its type and its place; the same in every version for ever.
+    """Return 64 bits that depend on every item, its type and its place; the same for ever.
 
-    FNV-1a over the items' bytes (a tag, eight bytes of length, then UTF-8 text or a two's complement integer),
-    finished by the mixing step of splitmix64.
+    FNV-1a over the items' bytes (a tag, eight bytes of length, then UTF-8 text or a two's
+    complement integer), finished by the mixing step of splitmix64.
     """
     state = 0xCBF29CE484222325
     for item in items:
         if isinstance(item, str):
             tag, data = b"s", item.encode("utf-8")
         else:
-            tag, data = (
-                b"i",
-                int(item).to_bytes(int(item).bit_length() // 8 + 1, "little", signed=True),
-            )
+            size = int(item).bit_length() // 8 + 1
+            tag, data = b"i", int(item).to_bytes(size, "little", signed=True)
         for byte in tag + len(data).to_bytes(8, "little") + data:
             state = ((state ^ byte) * 0x100000001B3) & _MASK
     state = (state + 0x9E3779B97F4A7C15) & _MASK
@@ -171,7 +168,7 @@ def _as_unsigned(name: str, column: Any, dtype: Any) -> NDArray[Any]:
     values = np.asarray(column)
     if values.dtype == dtype:
         return np.ascontiguousarray(values)
-    if values.dtype.kind not in "iub":
+    if values.size and values.dtype.kind not in "iub":
         raise EventFileError(f"must be integers, not {values.dtype}", branch=name)
     if len(values) and not (int(values.min()) >= 0 and int(values.max()) <= np.iinfo(dtype).max):
         row = int(np.argmax((values < 0) | (values > np.iinfo(dtype).max)))
@@ -181,16 +178,40 @@ def _as_unsigned(name: str, column: Any, dtype: Any) -> NDArray[Any]:
     return np.ascontiguousarray(values.astype(dtype))
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
+# Wichura, Applied Statistics 37 (1988) 477, algorithm AS 241: the inverse of the normal
+# distribution function as ratios of polynomials in the middle (|p - 1/2| <= 0.425), in the tails,
+# and beyond p = 1.4e-11.
+_MIDDLE = (
+    (2509.0809287301227, 33430.57558358813, 67265.7709270087, 45921.95393154987,
+     13731.69376550946, 1971.5909503065513, 133.14166789178438, 3.3871328727963665),
+    (5226.495278852546, 28729.085735721943, 39307.89580009271, 21213.794301586597,
+     5394.196021424751, 687.1870074920579, 42.31333070160091, 1.0),
+)  # fmt: skip
+_TAIL = (
+    (0.0007745450142783414, 0.022723844989269184, 0.2417807251774506, 1.2704582524523684,
+     3.6478483247632045, 5.769497221460691, 4.630337846156546, 1.4234371107496835),
+    (1.0507500716444169e-09, 0.0005475938084995345, 0.015198666563616457, 0.14810397642748008,
+     0.6897673349851, 1.6763848301838038, 2.053191626637759, 1.0),
+)  # fmt: skip
+_FAR_TAIL = (
+    (2.0103343992922881e-07, 2.7115555687434876e-05, 0.0012426609473880784, 0.026532189526576124,
+     0.29656057182850487, 1.7848265399172913, 5.463784911164114, 6.657904643501103),
+    (2.0442631033899397e-15, 1.421511758316446e-07, 1.8463183175100548e-05, 0.0007868691311456133,
+     0.014875361290850615, 0.1369298809227358, 0.599832206555888, 1.0),
+)  # fmt: skip
+_ATANH = (1 / 19, 1 / 17, 1 / 15, 1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0)
+
+
+@njit(inline="always")
 def _mix(state: Any) -> Any:
-    """The mixing step of splitmix64."""
+    """Mix the bits as splitmix64 does."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _fractions(salt: Any, run: Any, block: Any, event: Any, out: Any) -> None:
     for i in range(event.size):
         place = (np.uint64(run[i]) << np.uint64(32)) | np.uint64(block[i])
@@ -198,159 +219,113 @@ def _fractions(salt: Any, run: Any, block: Any, event: Any, out: Any) -> None:
         out[i] = np.float64(bits >> np.uint64(11)) * 2.0**-53
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
-def _philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
-    """Philox4x32-10 on 32-bit words held in uint64, which lets the compiler use vector products."""
-    low = np.uint64(0xFFFFFFFF)
-    half = np.uint64(32)
-    for _ in range(10):
-        p0 = np.uint64(0xD2511F53) * c0
-        p1 = np.uint64(0xCD9E8D57) * c2
-        c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & low, (p0 >> half) ^ c3 ^ k1, p0 & low
-        k0 = (k0 + np.uint64(0x9E3779B9)) & low
-        k1 = (k1 + np.uint64(0xBB67AE85)) & low
-    return c0, c1, c2, c3
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _blocks(counter: Any, key: Any, words: Any) -> None:
-    """Philox blocks `words` [4, n] of the counters [4, n] under one 64-bit key; all uint64."""
-    k0 = key & np.uint64(0xFFFFFFFF)
-    k1 = key >> np.uint64(32)
-    for i in range(counter.shape[1]):
-        w0, w1, w2, w3 = _philox(counter[0, i], counter[1, i], counter[2, i], counter[3, i], k0, k1)
-        words[0, i] = w0
-        words[1, i] = w1
-        words[2, i] = w2
-        words[3, i] = w3
+    """Philox4x32-10 of counters under one 64-bit key; four columns of 32-bit words, as uint64."""
+    in0, in1, in2, in3 = counter
+    out0, out1, out2, out3 = words
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    for i in range(out0.size):
+        c0, c1, c2, c3 = in0[i], in1[i], in2[i], in3[i]
+        k0, k1 = key & low, key >> half
+        for _ in range(10):
+            p0 = np.uint64(0xD2511F53) * c0
+            p1 = np.uint64(0xCD9E8D57) * c2
+            c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & low, (p0 >> half) ^ c3 ^ k1, p0 & low
+            k0 = (k0 + np.uint64(0x9E3779B9)) & low
+            k1 = (k1 + np.uint64(0xBB67AE85)) & low
+        out0[i], out1[i], out2[i], out3[i] = c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _normals(high: Any, low: Any, q: Any, z: Any) -> None:
-    """Standard normal numbers z of words (high, low) by the inverse normal distribution function.
+@njit(inline="always")
+def _ratio(x: Any, polynomials: Any) -> Any:
+    top, bottom = polynomials
+    above, below = top[0], bottom[0]
+    for k in range(1, len(top)):
+        above = above * x + top[k]
+        below = below * x + bottom[k]
+    return above / below
 
-    Rational approximations of Wichura, Applied Statistics 37 (1988) 477 (AS 241, accurate to 1e-16), with a
-    logarithm of our own; q is scratch. The two tails are mirror images to the last bit.
+
+@njit(cache=True, nogil=True)
+def _normals(high: Any, low: Any, bits: Any, z: Any) -> None:
+    """Turn words (high, low) into standard normal z by the inverse distribution; bits is scratch.
+
+    52 bits give p - 1/2 as an odd multiple of 2^-53, so the two tails mirror each other to the last
+    bit and |z| <= 8.21. The loops are free of branches, hence vector code.
     """
+    q = bits.view(np.float64)
     for i in range(z.size):
-        bits = ((high[i] << np.uint64(32)) | low[i]) >> np.uint64(12)
-        c = (np.float64(np.int64(bits)) + 0.5) * 2.0**-52 - 0.5
-        q[i] = c
-        r = 0.180625 - c * c
-        top = r * 2509.0809287301226727 + 33430.575583588128105
-        top = top * r + 67265.770927008700853
-        top = top * r + 45921.953931549871457
-        top = top * r + 13731.693765509461125
-        top = top * r + 1971.5909503065514427
-        top = top * r + 133.14166789178437745
-        top = top * r + 3.387132872796366608
-        bottom = r * 5226.495278852545925 + 28729.085735721942674
-        bottom = bottom * r + 39307.89580009271061
-        bottom = bottom * r + 21213.794301586595867
-        bottom = bottom * r + 5394.1960214247511077
-        bottom = bottom * r + 687.1870074920579083
-        bottom = bottom * r + 42.313330701600911252
-        bottom = bottom * r + 1.0
-        z[i] = c * top / bottom
+        word = (high[i] << np.uint64(32)) | low[i]
+        bits[i] = np.uint64(0x3FF0000000000000) | (word >> np.uint64(12))  # a double in [1, 2)
     for i in range(z.size):
-        if abs(q[i]) > 0.425:
-            z[i] = np.copysign(_tail(0.5 - abs(q[i])), q[i])
+        q[i] = (q[i] - 1.5) + 2.0**-53
+        z[i] = q[i] * _ratio(0.180625 - q[i] * q[i], _MIDDLE)
+    index = np.empty(z.size, np.int64)
+    count = 0
+    for i in range(z.size):
+        index[count] = i
+        count += abs(q[i]) > 0.425
+    tails = np.empty(count)
+    for k in range(count):
+        tails[k] = 0.5 - abs(q[index[k]])
+    _tail(tails)
+    for k in range(count):
+        z[index[k]] = np.copysign(tails[k], q[index[k]])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _tail(p: Any) -> Any:
-    """Positive z beyond which a standard normal number lies with probability p <= 0.075."""
-    r = np.sqrt(-_log(p))
-    if r <= 5.0:
-        r = r - 1.6
-        top = r * 7.7454501427834140764e-4 + 0.0227238449892691845833
-        top = top * r + 0.24178072517745061177
-        top = top * r + 1.27045825245236838258
-        top = top * r + 3.64784832476320460504
-        top = top * r + 5.7694972214606914055
-        top = top * r + 4.6303378461565452959
-        top = top * r + 1.42343711074968357734
-        bottom = r * 1.05075007164441684324e-9 + 5.475938084995344946e-4
-        bottom = bottom * r + 0.0151986665636164571966
-        bottom = bottom * r + 0.14810397642748007459
-        bottom = bottom * r + 0.68976733498510000455
-        bottom = bottom * r + 1.6763848301838038494
-        bottom = bottom * r + 2.05319162663775882187
-        return top / (bottom * r + 1.0)
-    r = r - 5.0
-    top = r * 2.01033439929228813265e-7 + 2.71155556874348757815e-5
-    top = top * r + 0.0012426609473880784386
-    top = top * r + 0.026532189526576123093
-    top = top * r + 0.29656057182850489123
-    top = top * r + 1.7848265399172913358
-    top = top * r + 5.4637849111641143699
-    top = top * r + 6.6579046435011037772
-    bottom = r * 2.04426310338993978564e-15 + 1.4215117583164458887e-7
-    bottom = bottom * r + 1.8463183175100546818e-5
-    bottom = bottom * r + 7.868691311456132591e-4
-    bottom = bottom * r + 0.0148753612908506148525
-    bottom = bottom * r + 0.13692988092273580531
-    bottom = bottom * r + 0.59983220655588793769
-    return top / (bottom * r + 1.0)
+@njit(cache=True, nogil=True)
+def _tail(p: Any) -> None:
+    """Replace tail probabilities 2^-53 <= p <= 0.075 by the z > 0 beyond which they lie."""
+    bits = p.view(np.int64)
+    exponent = np.empty(p.size)
+    for i in range(p.size):  # p = 2^exponent m with sqrt(1/2) <= m < sqrt(2)
+        shifted = (bits[i] - 0x3FE6A09E667F3BCD) >> 52
+        bits[i] -= shifted << 52
+        exponent[i] = np.float64(np.int32(shifted))
+    for i in range(p.size):
+        s = (p[i] - 1.0) / (p[i] + 1.0)
+        series = _ATANH[0]
+        for k in range(1, len(_ATANH)):
+            series = series * (s * s) + _ATANH[k]
+        r = np.sqrt(-(exponent[i] * 0.6931471805599453 + 2.0 * s * series))
+        exponent[i] = r
+        p[i] = _ratio(r - 1.6, _TAIL)
+    for i in range(p.size):
+        if exponent[i] > 5.0:
+            p[i] = _ratio(exponent[i] - 5.0, _FAR_TAIL)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _log(p: Any) -> Any:
-    """Natural logarithm of 0 < p < 1 by halving and the series of the area hyperbolic tangent."""
-    exponent = 0.0
-    while p < 2.0**-16:
-        p = p * 2.0**16
-        exponent -= 16.0
-    while p < 0.7071067811865476:
-        p = p * 2.0
-        exponent -= 1.0
-    s = (p - 1.0) / (p + 1.0)
-    x = s * s
-    series = x / 19.0 + 1.0 / 17.0
-    series = series * x + 1.0 / 15.0
-    series = series * x + 1.0 / 13.0
-    series = series * x + 1.0 / 11.0
-    series = series * x + 1.0 / 9.0
-    series = series * x + 1.0 / 7.0
-    series = series * x + 1.0 / 5.0
-    series = series * x + 1.0 / 3.0
-    series = series * x + 1.0
-    return exponent * 0.6931471805599453 + 2.0 * s * series
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill(
-    event: Any,
-    run: Any,
-    block: Any,
-    last: Any,
-    of_normal: Any,
-    of_uniform: Any,
-    normal: Any,
-    out: Any,
-) -> None:
-    counter = np.empty((4, _TILE), np.uint64)
-    words = np.empty((4, _TILE), np.uint64)
-    scratch = np.empty(_TILE, np.float64)
-    z = np.empty(_TILE, np.float64)
+@njit(cache=True, nogil=True)
+def _fill(ids: Any, of_normal: Any, of_uniform: Any, normal: Any, out: Any) -> None:
+    """Fill out [n, normal + uniform] tile by tile; one Philox key per block of either kind."""
+    event, run, section, last = ids
+    c0, c1 = np.empty(_TILE, np.uint64), np.empty(_TILE, np.uint64)
+    c2, c3 = np.empty(_TILE, np.uint64), np.empty(_TILE, np.uint64)
+    w0, w1 = np.empty(_TILE, np.uint64), np.empty(_TILE, np.uint64)
+    w2, w3 = np.empty(_TILE, np.uint64), np.empty(_TILE, np.uint64)
+    bits, z = np.empty(_TILE, np.uint64), np.empty(_TILE, np.float64)
     for start in range(0, event.size, _TILE):
         n = min(_TILE, event.size - start)
         for i in range(n):
-            counter[0, i] = event[start + i] & np.uint64(0xFFFFFFFF)
-            counter[1, i] = event[start + i] >> np.uint64(32)
-            place = (np.uint64(run[start + i]) << np.uint64(32)) | np.uint64(block[start + i])
-            counter[2, i] = _mix(place) >> np.uint64(32)
-            counter[3, i] = np.uint64(last[start + i])
+            row = start + i
+            c0[i] = event[row] & np.uint64(0xFFFFFFFF)
+            c1[i] = event[row] >> np.uint64(32)
+            place = (np.uint64(run[row]) << np.uint64(32)) | np.uint64(section[row])
+            c2[i] = _mix(place) >> np.uint64(32)
+            c3[i] = np.uint64(last[row])
+        counter = (c0[:n], c1[:n], c2[:n], c3[:n])
+        words = (w0[:n], w1[:n], w2[:n], w3[:n])
         for b in range(of_normal.size):
-            _blocks(counter[:, :n], of_normal[b], words[:, :n])
-            for lane in range(2 * b, min(2 * b + 2, normal)):
-                pair = 2 * (lane - 2 * b)
-                _normals(words[pair, :n], words[pair + 1, :n], scratch[:n], z[:n])
+            _blocks(counter, of_normal[b], words)
+            for half in range(min(2, normal - 2 * b)):
+                _normals(words[2 * half], words[2 * half + 1], bits[:n], z[:n])
                 for i in range(n):
-                    out[start + i, lane] = np.float32(z[i])
+                    out[start + i, 2 * b + half] = z[i]
         for b in range(of_uniform.size):
-            _blocks(counter[:, :n], of_uniform[b], words[:, :n])
-            for lane in range(4 * b, min(4 * b + 4, out.shape[1] - normal)):
+            _blocks(counter, of_uniform[b], words)
+            for quarter in range(min(4, out.shape[1] - normal - 4 * b)):
+                word = words[quarter]
                 for i in range(n):
-                    bits = np.int64(words[lane - 4 * b, i] >> np.uint64(9))
-                    out[start + i, normal + lane] = np.float32((np.float64(bits) + 0.5) * 2.0**-23)
+                    number = (np.int32(word[i] >> np.uint64(9)) + 0.5) * 2.0**-23
+                    out[start + i, normal + 4 * b + quarter] = number
