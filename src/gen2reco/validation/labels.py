@@ -1,0 +1,103 @@
+"""Axis labels in HEP notation for names that a study does not label itself."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OBJECTS = {
+    "mu": r"\mu",
+    "muon": r"\mu",
+    "e": "e",
+    "ele": "e",
+    "electron": "e",
+    "gamma": r"\gamma",
+    "photon": r"\gamma",
+    "tau": r"\tau",
+    "met": "miss",
+    "ll": r"\ell\ell",
+    "lly": r"\ell\ell\gamma",
+}
+WHOLE = {
+    "m_T": r"$m_{T}$ [GeV]",
+    "S_T": r"$S_{T}$ [GeV]",
+    "H_T": r"$H_{T}$ [GeV]",
+    "met": r"$E_{T}^{miss}$ [GeV]",
+    "met_pt": r"$E_{T}^{miss}$ [GeV]",
+    "met_x": r"$E_{x}^{miss}$ [GeV]",
+    "met_y": r"$E_{y}^{miss}$ [GeV]",
+    "met_phi": r"$\phi(E_{T}^{miss})$ [rad]",
+}
+FIELDS = {
+    "pt": (r"p_{{T}}^{{{}}}", "GeV"),
+    "px": (r"p_{{x}}^{{{}}}", "GeV"),
+    "py": (r"p_{{y}}^{{{}}}", "GeV"),
+    "pz": (r"p_{{z}}^{{{}}}", "GeV"),
+    "eta": (r"\eta^{{{}}}", ""),
+    "phi": (r"\phi^{{{}}}", "rad"),
+    "mass": (r"m^{{{}}}", "GeV"),
+    "m": (r"m^{{{}}}", "GeV"),
+    "energy": (r"E^{{{}}}", "GeV"),
+}
+
+
+def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
+    """Axis label of a quantity, unit in brackets: the study's own, or HEP notation for the name.
+
+    A name that says nothing (`score`) is its own label.
+    """
+    if labels and name in labels:
+        return labels[name]
+    if name.startswith("gen_") and len(name) > 4:
+        return f"GEN {label_of(name[4:], labels)}"
+    if name in WHOLE:
+        return WHOLE[name]
+    if name.startswith("log_"):
+        symbol, unit = split_unit(label_of(name[4:], labels))
+        return f"log({symbol} / {unit})" if unit else f"log({symbol})"
+    between = re.fullmatch(r"(dphi|deta|dr)_(\w+?)_(\w+)", name)
+    if between:
+        kind, one, two = between.groups()
+        symbol = {"dphi": r"\Delta\phi", "deta": r"\Delta\eta", "dr": r"\Delta R"}[kind]
+        unit = " [rad]" if kind == "dphi" else ""
+        return f"${symbol}({_object(one)}, {_object(two)})${unit}"
+    head, _, field = name.rpartition("_")
+    if head and field in FIELDS:
+        symbol, unit = FIELDS[field]
+        return f"${symbol.format(_object(head))}$" + (f" [{unit}]" if unit else "")
+    return name.replace("$", "").replace("_", " ")
+
+
+def split_unit(label: str) -> tuple[str, str]:
+    """Split a label into symbol and unit; the unit is empty where the label has none."""
+    found = re.fullmatch(r"(.*?)\s*\[([^\[\]]+)\]\s*", label)
+    return (found.group(1), found.group(2)) if found else (label, "")
+
+
+def response_label(name: str, kind: str, labels: Mapping[str, str] | None = None) -> str:
+    """Axis label of RECO relative to GEN: a ratio, or a difference with its unit."""
+    if labels and f"response:{name}" in labels:
+        return labels[f"response:{name}"]
+    symbol, unit = split_unit(label_of(name, labels))
+    if kind == "ratio":
+        return f"{symbol}: RECO / GEN"
+    return f"{symbol}: RECO $-$ GEN" + (f" [{unit}]" if unit else "")
+
+
+def residual_label(name: str, kind: str, labels: Mapping[str, str] | None = None) -> str:
+    """Axis label of the residual: relative for ratios, else the difference."""
+    if kind == "ratio":
+        return f"{split_unit(label_of(name, labels))[0]}: (RECO $-$ GEN) / GEN"
+    return response_label(name, kind, labels)
+
+
+def _object(name: str) -> str:
+    head, _, number = name.partition("_")
+    if name in OBJECTS:
+        return OBJECTS[name]
+    if head in OBJECTS and number:
+        return f"{OBJECTS[head]},{number}".replace("_", ",")
+    return name.replace("_", r"\,")

@@ -1,0 +1,219 @@
+"""What the comparison reads: plain columns of FullSim and FastSim, without knowledge of their origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gen2reco.errors import SampleError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Reals = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of one side, after the final selection.
+
+    A value that is not finite means that the quantity does not exist in that row: it is left out
+    of that quantity's metrics, and the share of such rows is itself compared.
+
+    Attributes:
+        quantities: RECO quantity (or its emulation) by name, [n] each.
+        responses: RECO relative to GEN by name, [n] each; ratios or differences.
+        gen: GEN values the row is conditioned on, [n] each.
+        weight: event weight [n]; negative weights are allowed, their sum must be positive.
+        event: integer identity of the GEN event [n]; rows of one event share it.
+        gen_quantities: the same quantities taken from GEN, [n] each, where they exist.
+        member: ensemble member [n]; 0 is the nominal one. None: all rows are nominal.
+
+    Raises:
+        SampleError: lengths differ, a weight is not finite, or the weights do not sum to more
+            than zero.
+    """
+
+    quantities: Mapping[str, Reals]
+    responses: Mapping[str, Reals]
+    gen: Mapping[str, Reals]
+    weight: Reals
+    event: npt.NDArray[Any]
+    gen_quantities: Mapping[str, Reals] = field(default_factory=dict)
+    member: Integers | None = None
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "event", _identities(self.event))
+        for group in ("quantities", "responses", "gen", "gen_quantities"):
+            columns = _columns(getattr(self, group), len(weight), group)
+            object.__setattr__(self, group, columns)
+        _same_length(self.event, len(weight), "event")
+        if self.member is not None:
+            object.__setattr__(self, "member", np.asarray(self.member, dtype=np.int64))
+            _same_length(self.member, len(weight), "member")
+        check_weight(weight)
+        unknown = sorted(set(self.gen_quantities) - set(self.quantities))
+        if unknown:
+            hint = nearest(unknown[0], self.quantities)
+            raise SampleError(
+                f"gen_quantities has {unknown[0]!r}, which is not among the quantities.{hint}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    @property
+    def columns(self) -> dict[str, Reals]:
+        """Quantities and responses under one name space; responses carry the prefix `response:`."""
+        return {**self.quantities, **{response_key(k): v for k, v in self.responses.items()}}
+
+    def take(self, index: npt.NDArray[Any]) -> Sample:
+        """Return the rows that a mask or an index array picks."""
+
+        def pick(columns: Mapping[str, Reals]) -> dict[str, Reals]:
+            return {name: values[index] for name, values in columns.items()}
+
+        return replace(
+            self,
+            quantities=pick(self.quantities),
+            responses=pick(self.responses),
+            gen=pick(self.gen),
+            weight=self.weight[index],
+            event=self.event[index],
+            gen_quantities=pick(self.gen_quantities),
+            member=None if self.member is None else self.member[index],
+        )
+
+    def nominal(self) -> Sample:
+        """Return the rows of ensemble member 0, or all where there are no members."""
+        return self if self.member is None else self.take(self.member == 0)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Ranks of the true RECO values among draws for the same GEN row, before the final selection.
+
+    Attributes:
+        ranks: by name, [n] integers from 0 to `draws`: how many draws lie below the truth, ties
+            broken at random (see `gen2reco.validation.coverage.ranks`).
+        weight: event weight [n].
+        event: identity of the GEN event [n].
+        draws: number of draws per row.
+    """
+
+    ranks: Mapping[str, npt.NDArray[Any]]
+    weight: Reals
+    event: npt.NDArray[Any]
+    draws: int = 99
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "event", _identities(self.event))
+        check_weight(weight)
+        _same_length(self.event, len(weight), "event")
+        for name, values in self.ranks.items():
+            _same_length(values, len(weight), f"ranks of {name!r}")
+            if len(values) and (np.min(values) < 0 or np.max(values) > self.draws):
+                raise SampleError(f"ranks of {name!r} must lie between 0 and {self.draws}")
+
+
+@dataclass(frozen=True)
+class Closure:
+    """Responses of FullSim and of several FastSim replicas on the same GEN rows.
+
+    A value that is not finite means that the row is not there on that side (for example since it
+    fails the final selection).
+
+    Attributes:
+        bins: GEN quantity by name, [n] each: scale and resolution are shown in its bins.
+        full: response of FullSim by name, [n] each.
+        fast: response of FastSim by name, [n, replicas] each.
+        weight: event weight [n].
+        event: identity of the GEN event [n].
+    """
+
+    bins: Mapping[str, Reals]
+    full: Mapping[str, Reals]
+    fast: Mapping[str, Reals]
+    weight: Reals
+    event: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "event", _identities(self.event))
+        check_weight(weight)
+        _same_length(self.event, len(weight), "event")
+        object.__setattr__(self, "bins", _columns(self.bins, len(weight), "bins"))
+        object.__setattr__(self, "full", _columns(self.full, len(weight), "full"))
+        if set(self.full) != set(self.fast):
+            odd = sorted(set(self.full) ^ set(self.fast))[0]
+            raise SampleError(f"the response {odd!r} is on one side of the closure only")
+        fast = {}
+        for name, values in self.fast.items():
+            array = np.asarray(values, dtype=np.float64)
+            fast[name] = array[:, None] if array.ndim == 1 else array
+            _same_length(fast[name], len(weight), f"fast response {name!r}")
+        object.__setattr__(self, "fast", fast)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How much of two samples passes something: sums of weights and sums of squared weights.
+
+    Attributes:
+        full: passed and total weight of FullSim.
+        fast: passed and total weight of FastSim.
+        full_squared: the sums of squared weights that belong to them; unweighted: the same numbers.
+        fast_squared: the same of FastSim.
+    """
+
+    full: tuple[float, float]
+    fast: tuple[float, float]
+    full_squared: tuple[float, float] | None = None
+    fast_squared: tuple[float, float] | None = None
+
+
+def response_key(name: str) -> str:
+    """Name of a response where quantities and responses share one table."""
+    return f"response:{name}"
+
+
+def check_weight(weight: Reals) -> None:
+    """Raise SampleError where weights are not finite or do not sum to more than zero."""
+    bad = np.flatnonzero(~np.isfinite(weight))
+    if len(bad):
+        raise SampleError(f"the weight of row {bad[0]} is not finite ({len(bad)} such rows)")
+    if len(weight) == 0:
+        raise SampleError("there are no rows; is the final selection too tight?")
+    if weight.sum() <= 0:
+        raise SampleError(
+            f"the weights sum to {weight.sum():.6g}; a distribution needs a positive sum"
+        )
+
+
+def _columns(columns: Mapping[str, Any], length: int, group: str) -> dict[str, Reals]:
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    for name, values in arrays.items():
+        _same_length(values, length, f"{group} {name!r}")
+    return arrays
+
+
+def _same_length(values: Any, length: int, what: str) -> None:
+    if len(values) != length:
+        raise SampleError(f"{what} has {len(values)} rows, the weights have {length}")
+
+
+def _identities(event: Any) -> npt.NDArray[Any]:
+    array = np.asarray(event)
+    if array.dtype.kind not in "iu":
+        raise SampleError(f"event identities must be integers, not {array.dtype}")
+    return array

@@ -1,0 +1,75 @@
+"""How a comparison is made, and what is asked of an emulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a good emulator of paired rows reaches; shown beside the tests, not instead of them.
+
+    Attributes:
+        median_floor_ratio: median over quantities and responses of the W1 floor ratio.
+        largest_floor_ratio: the worst of them.
+        excess: C2ST AUC above its null.
+        decile: largest deviation of a PIT decile from 0.1, absolute.
+        coverage_p: smallest PIT p-value after Holm's correction.
+    """
+
+    median_floor_ratio: float = 1.3
+    largest_floor_ratio: float = 3.0
+    excess: float = 0.006
+    decile: float = 0.01
+    coverage_p: float = 0.01
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and seeds of a comparison.
+
+    Attributes:
+        seed: seed of every random choice; the same seed and samples give the same report.
+        level: family-wise error rate of the headline verdict.
+        resplits: random re-splits of FullSim that make the null of distances and correlations.
+        bootstraps: bootstrap samples over events for the error of a distance.
+        classifier_seeds: at most so many FastSim samples (noise seeds) enter the C2ST.
+        classifier_resplits: re-splits of FullSim that make the null of the C2ST.
+        folds: cross-fitted folds of the C2ST.
+        early_stopping: let the classifier stop early; less sharp, faster.
+        threads: threads of the classifier; 0: all.
+        bins: bins of a distribution.
+        response_bins: bins of GEN pt or eta for scale and resolution.
+        response_resplits: re-splits that make the null of scale and resolution.
+        w2: also compute W2^2 (only to compare with published tables).
+        quick: said so in the report: fewer seeds and re-splits than a full comparison.
+        targets: what is asked of the emulator.
+    """
+
+    seed: int = 1
+    level: float = 0.05
+    resplits: int = 200
+    bootstraps: int = 100
+    classifier_seeds: int = 5
+    classifier_resplits: int = 10
+    folds: int = 5
+    early_stopping: bool = False
+    threads: int = 0
+    bins: int = 40
+    response_bins: int = 8
+    response_resplits: int = 20
+    w2: bool = False
+    quick: bool = False
+    targets: Targets = Targets()
+
+    @classmethod
+    def for_demo(cls, *, seed: int = 1, threads: int = 0) -> Settings:
+        """Return settings that take a quarter of the time: fewer classifiers, the rest in full."""
+        return cls(
+            seed=seed,
+            threads=threads,
+            classifier_seeds=1,
+            classifier_resplits=3,
+            bootstraps=50,
+            quick=True,
+        )
