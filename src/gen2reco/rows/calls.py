@@ -119,7 +119,7 @@ def as_value(parsed: Parsed, node: ast.expr, result: Result) -> Value:
 
 
 def field_of(parsed: Parsed, node: ast.expr, thing: Thing, name: str) -> Value:
-    """Return a field of an object or collection; an error at `node` where it has none of that name."""
+    """Return a field of an object or collection; an error at `node` where it has none."""
     value = field(thing, name)
     if value is None:
         parsed.fail(node, no_field(thing, name))

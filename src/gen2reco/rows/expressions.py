@@ -1,4 +1,4 @@
-"""The expression language: quantities of an event, written as text, evaluated on all events at once.
+"""The expression language: quantities as text, evaluated on all events of a chunk at once.
 
 An expression is Python syntax: numbers, `+ - * / % **`, comparisons (`20 < mu.pt < 50`,
 `abs(pdgId) in (11, 13)`), `and or not`, attributes, and the functions of
@@ -29,10 +29,10 @@ expression that occurs again.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -42,7 +42,6 @@ from gen2reco.rows import operations
 from gen2reco.rows.calls import Call, Result, as_value, field_of, no_field
 from gen2reco.rows.functions import FUNCTIONS
 from gen2reco.rows.kinematics import field, field_names
-from gen2reco.rows.segments import Array, Flags, Index
 from gen2reco.rows.store import Source, Store
 from gen2reco.rows.syntax import Parsed, parse
 from gen2reco.rows.values import (
@@ -55,6 +54,11 @@ from gen2reco.rows.values import (
     Value,
     widened,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gen2reco.rows.segments import Array, Flags, Index
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +91,8 @@ class Namespace:
         Args:
             events: awkward events, flat columns (name -> array or Jagged), or a Store.
             define: named expressions.
-            extra: further numbers by name, one per row; they go before `define`. A pair (collection,
-                flat positions in its stored columns or -1) makes an object per row.
+            extra: further numbers by name, one per row; they go before `define`. A pair
+                (collection, flat positions in its stored columns or -1) is an object per row.
             row_event: the event each row belongs to, int64 [rows]; default: rows are events.
             root: namespace of the same events; what belongs to events is computed there, once.
 
@@ -310,7 +314,7 @@ class Namespace:
             self._unknown(parsed, node, scope)
         return result
 
-    def _unknown(self, parsed: Parsed, node: ast.Name, scope: Collection | None) -> None:
+    def _unknown(self, parsed: Parsed, node: ast.Name, scope: Collection | None) -> NoReturn:
         name = node.id
         if name in FUNCTIONS:
             parsed.fail(node, f"{name!r} is a function: {FUNCTIONS[name].usage}")

@@ -23,7 +23,7 @@ DERIVED = ("px", "py", "pz", "energy", "pt", "eta", "phi", "mass")
 
 
 def _recipe(name: str, stored: frozenset[str]) -> Recipe | None:
-    """Return what a derived field is made from, given the stored ones; None where it cannot be made."""
+    """Return what a derived field is made from; None where the stored ones do not suffice."""
     has_momentum = stored >= _POLAR or stored >= _CARTESIAN or "pt" in stored
     recipe: Recipe | None = None
     if name in {"px", "py"} and stored >= _POLAR:
@@ -54,7 +54,7 @@ def has_field(thing: Thing, name: str) -> bool:
 
 
 def field(thing: Thing, name: str) -> Value | None:
-    """Return a field of a collection (one value per object) or of a single object; None where there is none."""
+    """Return a field, stored or derived; None where there is none."""
     if name not in thing.kept:
         if name in thing.known:
             thing.kept[name] = thing.stored(name)
@@ -116,7 +116,7 @@ def momentum(things: list[Thing], components: str) -> list[Value] | None:
 
 
 def segment_total(value: Value, frame: Elements, which: int = 0) -> Value:
-    """Return sum (0), minimum (1) or maximum (2) of the valid values of each list; empty: 0 or missing."""
+    """Return sum (0), minimum (1) or maximum (2) of each list; of an empty one 0 or missing."""
     value = value.on(frame)
     valid = np.ones(frame.size, np.bool_) if value.valid is None else value.valid
     numbers = totals(np.asarray(value.values, np.float64), valid, frame.offsets)
@@ -125,18 +125,26 @@ def segment_total(value: Value, frame: Elements, which: int = 0) -> Value:
     return Value(numbers[which], missing, frame.owner)
 
 
-SUMS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "px": ("x", lambda x: x),
-    "py": ("y", lambda y: y),
-    "pz": ("z", lambda z: z),
-    "pt": ("xy", np.hypot),
-    "eta": ("xyz", lambda x, y, z: np.arcsinh(z / np.hypot(x, y))),
-    "phi": ("xy", lambda x, y: np.arctan2(y, x)),
-    "energy": ("e", lambda e: e),
-    "mass": ("xyze", lambda x, y, z, e: _root(e**2 - x**2 - y**2 - z**2)),
-    "rapidity": ("ze", lambda z, e: 0.5 * np.log((e + z) / (e - z))),
+SUMS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any] | None]] = {
+    "px": ("x", lambda x: x, None),
+    "py": ("y", lambda y: y, None),
+    "pz": ("z", lambda z: z, None),
+    "pt": ("xy", np.hypot, None),
+    "eta": (
+        "xyz",
+        lambda x, y, z: np.arcsinh(z / np.hypot(x, y)),
+        lambda x, y, _: (x != 0) | (y != 0),
+    ),
+    "phi": ("xy", lambda x, y: np.arctan2(y, x), None),
+    "energy": ("e", lambda e: e, None),
+    "mass": ("xyze", lambda x, y, z, e: _root(e**2 - x**2 - y**2 - z**2), None),
+    "rapidity": (
+        "ze",
+        lambda z, e: 0.5 * np.log((e + z) / (e - z)),
+        lambda z, e: ~(np.abs(z) >= e),
+    ),
 }
-"""Quantity of a sum of four-momenta -> components it needs, and its formula."""
+"""Quantity of a sum of four-momenta -> components it needs, formula, where it has a value."""
 
 
 def _root(square: Any) -> Any:

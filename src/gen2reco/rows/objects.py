@@ -1,8 +1,10 @@
-"""Functions of the expression language that choose objects, compare them, or reduce lists."""
+"""Functions of the expression language that choose objects, compare them, or reduce lists.
+
+Each takes a `Call` and returns what it stands for; some are made for a rank, a formula or a side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from gen2reco.rows.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gen2reco.rows.calls import Call
 
 
@@ -35,11 +39,13 @@ def _chosen(call: Call, condition: int) -> tuple[Collection, segments.Flags]:
 
 
 def where(call: Call) -> Collection:
+    """Return the objects of a collection that meet a condition."""
     collection, mask = _chosen(call, 1)
     return collection.where(mask, call.text)
 
 
 def count(call: Call) -> Value:
+    """Return how many objects of a collection there are, or meet a condition."""
     collection, mask = _chosen(call, 1)
     offsets = collection.frame.offsets
     if call.count > 1:
@@ -48,6 +54,8 @@ def count(call: Call) -> Value:
 
 
 def ranked(rank: int | None) -> Callable[[Call], Single]:
+    """Make a function that picks the object of a rank by falling pt; None: its second argument."""
+
     def run(call: Call) -> Single:
         which = call.integer(1) if rank is None else rank
         collection, mask = _chosen(call, 2 if rank is None else 1)
@@ -58,6 +66,7 @@ def ranked(rank: int | None) -> Callable[[Call], Single]:
 
 
 def nearest(call: Call) -> Single:
+    """Return the object of a collection nearest to a single object; missing where that is."""
     collection, target = call.collection(0), call.single(1)
     found, _ = _look_around(call, collection, target, apart=False)
     return found
@@ -80,7 +89,7 @@ def _look_around(
         same = target.on(rows).positions
     around = [call.field(0, collection, name).values for name in ("eta", "phi")]
     found, distance = segments.nearest(
-        *around, collection.frame.offsets, which, *(item.values for item in directions), own, same
+        (*around, own, collection.frame.offsets), (*(d.values for d in directions), same, which)
     )
     valid = both(*(item.valid for item in directions))
     if valid is not None:
@@ -113,6 +122,7 @@ def between(*names: str, formula: Callable[..., Any]) -> Callable[[Call], Value]
 
 
 def delta_r(call: Call) -> Value:
+    """Return the distance of two objects; to a collection, the distance to its nearest object."""
     first, second = _pair(call)
     if isinstance(first, Collection) and isinstance(second, Collection):
         return _look_around(call, second, first, apart=True)[1]
@@ -120,7 +130,8 @@ def delta_r(call: Call) -> Value:
 
 
 def of_sum(name: str) -> Callable[[Call], Value]:
-    letters, formula = kinematics.SUMS[name]
+    """Make a function that gives one quantity of a sum of four-momenta."""
+    letters, formula, allowed = kinematics.SUMS[name]
 
     def run(call: Call) -> Value:
         things = [call.thing(i) for i in range(call.count)]
@@ -128,17 +139,14 @@ def of_sum(name: str) -> Callable[[Call], Value]:
         if sums is None:
             call.fail("an argument has no momentum")
         result = combine(formula, *sums)
-        # eta of a sum without transverse momentum and rapidity of a massless one along the beam
-        return (
-            restricted(result, combine(np.isfinite, result))
-            if name in {"eta", "rapidity"}
-            else result
-        )
+        return restricted(result, combine(allowed, *sums)) if allowed else result
 
     return run
 
 
 def reduced(which: int) -> Callable[[Call], Value]:
+    """Make sum (0), minimum (1) or maximum (2) over a list."""
+
     def run(call: Call) -> Value:
         return kinematics.segment_total(*call.per_object(0), which)
 
@@ -146,6 +154,8 @@ def reduced(which: int) -> Callable[[Call], Value]:
 
 
 def extreme(which: int, formula: Callable[..., Any]) -> Callable[[Call], Value]:
+    """Make minimum (1) or maximum (2) over a list, or by `formula` over several arguments."""
+
     def run(call: Call) -> Value:
         if call.count == 1:
             return reduced(which)(call)
@@ -158,6 +168,8 @@ def extreme(which: int, formula: Callable[..., Any]) -> Callable[[Call], Value]:
 
 
 def verdict(*, every: bool) -> Callable[[Call], Value]:
+    """Make `all` or `any` over a list."""
+
     def run(call: Call) -> Value:
         value, frame = call.per_object(0)
         truth = value.truth()
@@ -168,6 +180,7 @@ def verdict(*, every: bool) -> Callable[[Call], Value]:
 
 
 def if_else(call: Call) -> Value:
+    """Return one of two numbers by a condition; missing where it or the chosen one is."""
     chosen, yes, no = (call.value(i) for i in range(3))
     frame = common([chosen.frame, yes.frame, no.frame])
     if frame is not None:
@@ -181,11 +194,13 @@ def if_else(call: Call) -> Value:
 
 
 def exists(*, there: bool) -> Callable[[Call], Value]:
+    """Make the question whether an object or number is there, or is missing."""
+
     def run(call: Call) -> Value:
         item = call.item(0)
         if isinstance(item, Collection):
             call.fail(f"{call.name} takes an object; for a collection ask count(...) > 0", 0)
-        valid = item.exists if isinstance(item, Single) else getattr(item, "valid", None)
+        valid = item.valid if isinstance(item, Value) else getattr(item, "exists", None)
         if valid is None:
             return Value(np.bool_(there), None, None)
         return Value(valid if there else ~valid, None, item.frame)
@@ -194,10 +209,11 @@ def exists(*, there: bool) -> Callable[[Call], Value]:
 
 
 def index(call: Call) -> Value:
+    """Return the position of an object in its stored collection."""
     return call.single(0).local_index()
 
 
 def bit(call: Call) -> Value:
-    return combine(
-        lambda flags: (flags.astype(np.int64) >> call.integer(1)) & 1 == 1, call.value(0)
-    )
+    """Return whether a bit of a whole number is set."""
+    place = call.integer(1)
+    return combine(lambda flags: (flags.astype(np.int64) >> place) & 1 == 1, call.value(0))

@@ -46,7 +46,7 @@ def unary(op: ast.unaryop, operand: Value) -> Value:
 
 
 def arithmetic(op: ast.operator, left: Value, right: Value) -> Value:
-    """Return `left op right`; missing at a division by zero and where a power is not a real number."""
+    """Return `left op right`; missing at a division by zero and where a power is not real."""
     result = combine(_ARITHMETIC[type(op)], left, right)
     if isinstance(op, ast.Div | ast.Mod):
         return restricted(result, combine(lambda _, b: b != 0, left, right))

@@ -1,11 +1,13 @@
 """Loops over the objects of each event, compiled: one pass, no Python per event.
 
-A collection is `offsets` int64 [events + 1] over flat arrays; the objects of event i are offsets[i] to offsets[i + 1].
+A collection is `offsets` int64 [events + 1] over flat arrays: the objects of event i are those from
+offsets[i] up to, not including, offsets[i + 1].
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -17,6 +19,12 @@ Flags = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 
 _TURN = 2.0 * np.pi
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def compiled(function: _F) -> _F:
+    """Compile a loop; the machine code is kept on disk, so that it costs seconds only once."""
+    return cast("_F", njit(cache=True, nogil=True)(function))
 
 
 def kept_offsets(offsets: Index, mask: Flags) -> Index:
@@ -34,7 +42,7 @@ def repeated(offsets: Index, chosen: Index) -> tuple[Index, Index]:
         chosen: events, [rows].
 
     Returns:
-        offsets [rows + 1] of the new lists, and the flat position of each of their objects in the old ones.
+        offsets [rows + 1] of the new lists, and the flat position of their objects in the old ones.
     """
     counts = np.diff(offsets)[chosen]
     new = np.zeros(len(chosen) + 1, np.int64)
@@ -42,11 +50,12 @@ def repeated(offsets: Index, chosen: Index) -> tuple[Index, Index]:
     return new, np.arange(new[-1]) + np.repeat(offsets[chosen] - new[:-1], counts)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def ranked(pt: Any, mask: Any, offsets: Any, rank: Any) -> Any:
-    """Return, per event, the flat position of the object with the `rank`-th highest pt (0: highest), or -1.
+    """Return, per event, the flat position of the object of `rank`-th highest pt, or -1.
 
-    Equal pt: the one first in the list. NaN cannot be ordered and counts as the highest, so that it is noticed.
+    Rank 0 is the highest. Equal pt: the one first in the list. NaN cannot be ordered and counts as
+    the highest, so that it is noticed.
     """
     events = len(offsets) - 1
     found = np.full(events, -1, np.int64)
@@ -69,57 +78,45 @@ def ranked(pt: Any, mask: Any, offsets: Any, rank: Any) -> Any:
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def delta_r2(eta_a: float, phi_a: float, eta_b: float, phi_b: float) -> float:
+@compiled
+def delta_r2(eta_a: Any, phi_a: Any, eta_b: Any, phi_b: Any) -> Any:
     """Return the squared distance in eta and phi."""
     turn = phi_a - phi_b
     turn -= _TURN * np.rint(turn / _TURN)
     return (eta_a - eta_b) ** 2 + turn * turn
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def nearest(
-    eta: Any,
-    phi: Any,
-    offsets: Any,
-    which: Any,
-    other_eta: Any,
-    other_phi: Any,
-    own: Any,
-    same: Any,
-) -> Any:
-    """Find the object of each row's list that is nearest to a direction.
+@compiled
+def nearest(objects: Any, targets: Any) -> Any:
+    """Find the object of each target's list that is nearest to it.
 
     Args:
-        eta: of the objects, flat.
-        phi: of the objects, flat.
-        offsets: of the lists, [events + 1].
-        which: the list each row looks into, [rows].
-        other_eta: direction of each row.
-        other_phi: direction of each row.
-        own: identity of each object, flat.
-        same: identity of each row's direction; an object of that identity is passed over; -1: none is.
+        objects: eta, phi and identity of the objects, flat, and the offsets of their lists.
+        targets: eta, phi and identity of each target, and which list it looks into. An object of
+            the target's own identity is passed over; identity -1 has no such object.
 
     Returns:
-        flat position [rows], -1 where the list is empty, and the distance [rows], infinite there.
+        flat position for each target, -1 where nothing is near, and the distance, infinite there.
     """
-    rows = len(other_eta)
-    found = np.full(rows, -1, np.int64)
-    distance = np.full(rows, np.inf)
-    for row in range(rows):
+    eta, phi, identity, offsets = objects
+    target_eta, target_phi, target_identity, which = targets
+    found = np.full(len(target_eta), -1, np.int64)
+    distance = np.full(len(target_eta), np.inf)
+    for target in range(len(target_eta)):
         best = np.inf
-        for item in range(offsets[which[row]], offsets[which[row] + 1]):
-            if same[row] >= 0 and own[item] == same[row]:
+        own = target_identity[target]
+        for item in range(offsets[which[target]], offsets[which[target] + 1]):
+            if own >= 0 and identity[item] == own:
                 continue
-            square = delta_r2(eta[item], phi[item], other_eta[row], other_phi[row])
+            square = delta_r2(eta[item], phi[item], target_eta[target], target_phi[target])
             if square < best:
                 best = square
-                found[row] = item
-        distance[row] = np.sqrt(best)
+                found[target] = item
+        distance[target] = np.sqrt(best)
     return found, distance
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def totals(values: Any, valid: Any, offsets: Any) -> Any:
     """Return sum, minimum, maximum and number of the valid values of each list."""
     events = len(offsets) - 1

@@ -1,4 +1,4 @@
-"""Which rows a part has in a chunk of events: whole events, or GEN objects with their RECO partners."""
+"""Which rows a part has in a chunk of events: whole events, or GEN objects and their partners."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from gen2reco.events.layout import Jagged
 from gen2reco.rows.matching import MatchResult, match, match_by_index
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gen2reco.rows.expressions import Namespace
-    from gen2reco.rows.segments import Flags, Index
+    from gen2reco.rows.segments import Array, Flags, Index
     from gen2reco.rows.values import Collection
     from gen2reco.study import Part, Rows
 
@@ -29,7 +31,7 @@ class RowSpace:
         names: namespace with one entry per row.
         entry: int64 [rows], event of each row.
         object: int64 [rows], index of the GEN object in its stored collection, 0 for event rows.
-        matched: bool [rows], whether a RECO partner was found; None where rows have no partner or none was sought.
+        matched: bool [rows], whether a RECO partner was found; None where none was sought.
     """
 
     names: Namespace
@@ -52,8 +54,8 @@ def row_space(part: Part, events: Namespace, *, targets: bool) -> RowSpace:
     rows = part.rows
     if rows.kind not in {"event", "object"} or rows.pairing == "unpaired":
         raise StudyError(
-            f"part {part.name!r}: rows of kind {rows.kind!r} with pairing {rows.pairing!r} are not available;"
-            " use kind event or object, pairing paired or none"
+            f"part {part.name!r}: rows of kind {rows.kind!r} with pairing {rows.pairing!r} are not"
+            " available; use kind event or object, pairing paired or none"
         )
     if rows.kind == "event":
         return RowSpace(events, np.arange(events.size), np.zeros(events.size, np.int64), None)
@@ -71,8 +73,10 @@ def row_space(part: Part, events: Namespace, *, targets: bool) -> RowSpace:
     return RowSpace(events.rows(entry, bound), entry, number, matched)
 
 
-def rows_at(part: Part, events: Namespace, entry: Index, number: Index, extra: Any) -> Namespace:
-    """Return a namespace for given rows: their events, their GEN objects, and further numbers per row.
+def rows_at(
+    part: Part, events: Namespace, entry: Index, number: Array, extra: Mapping[str, Array]
+) -> Namespace:
+    """Return a namespace for given rows: their events, GEN objects, and further numbers.
 
     Args:
         part: the part.
@@ -94,28 +98,33 @@ def match_collections(
 ) -> MatchResult:
     """Match two collections as `rows.match` asks; positions are within the two collections."""
     how = rows.match
-    sides = {}
-    for name, collection in ((GEN, gen), (RECO, reco)):
-        fields = events.fields(collection, "eta", "phi", "pt")
-        sides[name] = [Jagged(collection.frame.offsets, column) for column in fields]
-    (gen_eta, gen_phi, gen_pt), (reco_eta, reco_phi, reco_pt) = sides[GEN], sides[RECO]
-    window = {
-        "gen_pt": gen_pt,
-        "reco_pt": reco_pt,
-        "min_pt_ratio": how.min_pt_ratio,
-        "max_pt_ratio": how.max_pt_ratio,
-    }
+    gen_eta, gen_phi, gen_pt = _lists(events, gen, "eta", "phi", "pt")
+    reco_eta, reco_phi, reco_pt = _lists(events, reco, "eta", "phi", "pt")
     if how.by == "delta_r":
-        return match(gen_eta, gen_phi, reco_eta, reco_phi, how.max_delta_r, **window)
-    if how.index not in reco.known:
-        raise StudyError(
-            f"rows.match.index: {reco.source.name} has no field {how.index!r}.{nearest(how.index, reco.known)}"
+        return match(
+            *(gen_eta, gen_phi, reco_eta, reco_phi),
+            max_delta_r=how.max_delta_r,
+            gen_pt=gen_pt,
+            reco_pt=reco_pt,
+            min_pt_ratio=how.min_pt_ratio,
+            max_pt_ratio=how.max_pt_ratio,
         )
+    if how.index not in reco.known:
+        hint = nearest(how.index, reco.known)
+        raise StudyError(f"rows.match.index: {reco.source.name} has no field {how.index!r}.{hint}")
     number = gen.positions - gen.source.elements.offsets[gen.frame.event]
-    pointer = events.fields(reco, how.index)[0]
     return match_by_index(
-        Jagged(gen.frame.offsets, number),
-        Jagged(reco.frame.offsets, pointer),
         *(gen_eta, gen_phi, reco_eta, reco_phi),
-        **window,
+        gen_index=Jagged(gen.frame.offsets, number),
+        reco_index=_lists(events, reco, how.index)[0],
+        gen_pt=gen_pt,
+        reco_pt=reco_pt,
+        min_pt_ratio=how.min_pt_ratio,
+        max_pt_ratio=how.max_pt_ratio,
     )
+
+
+def _lists(events: Namespace, collection: Collection, *names: str) -> list[Jagged]:
+    return [
+        Jagged(collection.frame.offsets, column) for column in events.fields(collection, *names)
+    ]

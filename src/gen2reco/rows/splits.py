@@ -1,6 +1,7 @@
 """Training, validation and test parts, halves and folds: by event, from a hash of its key alone.
 
-Adding files or reordering events never moves an event to another part, and all rows of an event stay together.
+Adding files or reordering events never moves an event to another part, and all rows of an event
+stay together.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def halves(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
 
 
 def folds(keys: Keys | Mapping[str, Any], count: int, salt: str = "folds") -> NDArray[np.int8]:
-    """Return 0 to `count` - 1 for each row: folds of disjoint events, independent of `split` and `halves`.
+    """Return 0 to `count` - 1 for each row: disjoint events, independent of `split` and `halves`.
 
     Args:
         keys: the rows, or columns `run`, `luminosityBlock` and `event`.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gen2reco.errors import EventFileError
 from gen2reco.events.layout import Jagged
-from gen2reco.rows.segments import Array, Flags, Index
 from gen2reco.rows.values import Elements, Frame, Value, widened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gen2reco.rows.segments import Array, Flags, Index
 
 
 class Available(Protocol):
@@ -28,7 +31,7 @@ class Available(Protocol):
 
 
 class Source:
-    """The stored columns of one collection (`Jet_*`, lists) or of one object that every event has (`MET_*`)."""
+    """The stored columns of a collection (`Jet_*`, lists) or of one object per event (`MET_*`)."""
 
     def __init__(
         self, name: str, fields: Mapping[str, str], store: Store, *, is_list: bool
@@ -52,8 +55,8 @@ class Source:
             return np.asarray(column)
         if len(column.content) != self.elements.size:
             raise EventFileError(
-                f"has {len(column.content)} objects where {self.name} has {self.elements.size}: the columns of a"
-                " collection must have the same lists",
+                f"has {len(column.content)} objects where {self.name} has {self.elements.size}:"
+                " the columns of a collection must have the same lists",
                 branch=self.fields[field],
             )
         return np.asarray(column.content)
@@ -103,7 +106,7 @@ class Store:
 
     @classmethod
     def empty(cls, available: Available) -> Store:
-        """Return a store without events, on which expressions can be tried out to see what they read."""
+        """Return a store without events, on which expressions show what they read."""
         numbers = np.zeros(0)
         lists = Jagged(np.zeros(1, np.int64), numbers)
         return cls(
@@ -133,7 +136,7 @@ class Store:
         return self._ready[name]
 
     def column(self, name: str) -> Value | None:
-        """Return a whole column by its flat name, one number per event or per object; None if there is none."""
+        """Return a column by its flat name, per event or per object; None if there is none."""
         if name not in self._columns:
             return None
         column = self.read(name)

@@ -2,8 +2,8 @@
 
 Expressions are parsed with Python's own `ast` and only a short list of nodes passes; nothing is
 ever compiled or run as Python. No library fits: numexpr knows flat arrays only, and scikit-hep's
-`formulate` translates between the ROOT and Python spelling of flat formulas; neither has collections
-of objects per event, conditions inside a collection, or objects that are missing.
+`formulate` translates between the ROOT and Python spelling of flat formulas; neither has
+collections of objects per event, conditions inside a collection, or objects that are missing.
 """
 
 from __future__ import annotations
@@ -85,26 +85,28 @@ def _check(parsed: Parsed, node: ast.expr) -> None:
 
 def _children(parsed: Parsed, node: ast.expr) -> list[ast.expr]:
     """Return the operands of a node of the language; an error for any other node."""
+    children: list[ast.expr] = []
     match node:
         case ast.Constant(value=bool() | int() | float()) | ast.Name():
-            return []
+            pass
         case ast.Attribute():
-            return [node.value]
+            children = [node.value]
         case ast.UnaryOp() if isinstance(node.op, _SIGNS):
-            return [node.operand]
+            children = [node.operand]
         case ast.BinOp() if isinstance(node.op, _OPERATORS):
-            return [node.left, node.right]
+            children = [node.left, node.right]
         case ast.BoolOp():
-            return node.values
+            children = node.values
         case ast.Compare() if all(isinstance(op, _COMPARISONS) for op in node.ops):
             _check_lists(parsed, node)
-            return [node.left, *node.comparators]
-        case ast.Tuple() if all(isinstance(_unsigned(i), ast.Constant) for i in node.elts):
-            return node.elts
+            children = [node.left, *node.comparators]
+        case ast.Tuple() if all(isinstance(_unsigned(item), ast.Constant) for item in node.elts):
+            children = node.elts
         case ast.Call(func=ast.Name(), keywords=[]):
-            return node.args
+            children = node.args
         case _:
             _refuse(parsed, node)
+    return children
 
 
 def _check_lists(parsed: Parsed, node: ast.Compare) -> None:

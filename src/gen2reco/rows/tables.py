@@ -1,16 +1,14 @@
-"""Events to tables: one row per event or per GEN object, one column per feature of the study."""
+"""Events to tables, and generated rows to the RECO columns that are written."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gen2reco.errors import EventFileError
+from gen2reco.errors import EventFileError, StudyError
 from gen2reco.rng import Keys
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.needs import (
@@ -23,115 +21,20 @@ from gen2reco.rows.needs import (
 )
 from gen2reco.rows.spaces import RowSpace, row_space, rows_at
 from gen2reco.rows.store import Available
+from gen2reco.rows.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import awkward as ak
 
-    from gen2reco.rows.segments import Flags, Index, Numbers
+    from gen2reco.rows.segments import Array, Flags, Numbers
     from gen2reco.study import Part, Study
 
 logger = logging.getLogger(__name__)
 
 ABSURD = 1e12
-"""A GEN number beyond this (GeV, radians) cannot be physics and counts as not finite."""
-
-_BLOCKS = ("condition", "target", "relative_to", "given")
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """The rows of one part and their features in physics units (GeV, radians), before any transform.
-
-    Attributes:
-        part: name of the part.
-        keys: identity of each row; `object` is the index of the GEN object in its stored collection.
-        weight: event weight of each row, float64 [n].
-        entry: event of each row, its position in the chunk the table was built from, int64 [n].
-        condition: condition name -> float64 [n].
-        target: name of a target component -> float64 [n]; empty when built without targets.
-        relative_to: name of a target component -> GEN value it is relative to, float64 [n].
-        given: expression of each `given` of a transform -> float64 [n].
-        dropped: reason -> rows (or events, where a whole event was left out) that are not here.
-        offenders: what is NaN, infinite or absurdly large -> bool [n]; columns of the table that read so, and stored
-            columns with a NaN somewhere in the row's event, which makes every selection there doubtful.
-        names: namespace of the chunk's events, kept for `evaluate_output`; None for tables with targets.
-    """
-
-    part: str
-    keys: Keys
-    weight: Numbers
-    entry: Index
-    condition: dict[str, Numbers]
-    target: dict[str, Numbers]
-    relative_to: dict[str, Numbers]
-    given: dict[str, Numbers]
-    dropped: dict[str, int] = field(default_factory=dict)
-    offenders: dict[str, Flags] = field(default_factory=dict)
-    names: Namespace | None = field(default=None, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.entry)
-
-    @property
-    def nonfinite(self) -> Flags:
-        """Rows that are NaN, infinite or absurd somewhere, bool [n]."""
-        bad = np.zeros(len(self), np.bool_)
-        for flags in self.offenders.values():
-            bad |= flags
-        return bad
-
-    def offender(self, row: int) -> str:
-        """Return the first name in `offenders` that concerns a row, "" where the row is sound."""
-        return next((name for name, flags in self.offenders.items() if flags[row]), "")
-
-    def take(self, index: NDArray[Any] | slice) -> Table:
-        """Return the rows that an index array, boolean mask or slice selects; `dropped` stays."""
-        blocks = {
-            name: {key: column[index] for key, column in getattr(self, name).items()}
-            for name in (*_BLOCKS, "offenders")
-        }
-        return replace(
-            self,
-            keys=self.keys.take(index),
-            weight=self.weight[index],
-            entry=self.entry[index],
-            **blocks,
-        )
-
-    @staticmethod
-    def concatenate(tables: Sequence[Table]) -> Table:
-        """Join tables of one part; `dropped` is summed, `entry` stays relative to each table's own chunk."""
-        if not tables:
-            raise ValueError("no tables to join")
-        first = tables[0]
-        blocks = {
-            name: {
-                key: np.concatenate([getattr(table, name)[key] for table in tables])
-                for key in getattr(first, name)
-            }
-            for name in _BLOCKS
-        }
-        suspects = dict.fromkeys(name for table in tables for name in table.offenders)
-        sound = [np.zeros(len(table), np.bool_) for table in tables]
-        dropped: Counter[str] = Counter()
-        for table in tables:
-            dropped.update(table.dropped)
-        return Table(
-            part=first.part,
-            keys=Keys.concatenate([table.keys for table in tables]),
-            weight=np.concatenate([table.weight for table in tables]),
-            entry=np.concatenate([table.entry for table in tables]),
-            **blocks,
-            dropped=dict(dropped),
-            offenders={
-                name: np.concatenate(
-                    [table.offenders.get(name, no) for table, no in zip(tables, sound, strict=True)]
-                )
-                for name in suspects
-            },
-        )
+"""A number beyond this (GeV, radians) cannot be physics and counts as not finite."""
 
 
 def build_table(
@@ -144,10 +47,10 @@ def build_table(
 ) -> Table:
     """Build the table of one part from a chunk of events.
 
-    With targets (training, validation): `study.select` acts, and rows whose RECO or GEN quantities are missing or not
-    finite are left out. Without (simulation): GEN alone is read, `study.select` is ignored, rows whose GEN
-    quantities are missing are left out, and those that are not finite stay, marked in `offenders`. Rows are in the
-    order of the events, then of the GEN objects.
+    With targets (training, validation): `study.select` acts, and rows whose GEN or RECO quantities
+    are missing or not finite are left out. Without (simulation): GEN alone is read, `study.select`
+    is ignored, rows whose GEN quantities are missing are left out, and those that are not finite
+    stay, marked in `offenders`. Rows are in the order of the events, then of the GEN objects.
 
     Args:
         study: the study.
@@ -158,33 +61,38 @@ def build_table(
 
     Raises:
         StudyError: an expression is wrong or names a column that is not there.
-        EventFileError: the ids of the events are not there, or columns disagree.
+        EventFileError: the events have no ids, or columns of a collection disagree.
     """
     names = Namespace(events, study.define)
     space = row_space(part, names, targets=targets)
-    building = _Building(space)
+    building = _Building(part, space)
     if targets and study.select.strip():
-        selected = names.mask(study.select, "select")
-        building.select(selected)
-    wanted = wanted_columns(study, part, targets=targets)
-    for item in wanted:
+        building.select(names.mask(study.select, "select"))
+    for item in wanted_columns(study, part, targets=targets):
         if item.block == "target" and space.matched is not None:
-            building.drop(f"no {part.rows.reco} matches the {part.rows.gen}", ~space.matched)
-        building.add(part, item)
-    weights = names.evaluate(study.input.weight, "input.weight") if study.input.weight else None
+            building.drop("no RECO object matches gen", ~space.matched)
+        building.add(item)
+    weight = study.input.weight
+    weights = names.evaluate(weight, "input.weight").values if weight else None
     building.look_for_nan()
     if targets:
         building.drop_offenders(where)
-    return building.finish(part, names, weights.values if weights else None, keep=not targets)
+    return building.finish(names, weights, keep_names=not targets)
 
 
 class _Building:
     """A table in the making: columns of all candidate rows, and which rows are still in."""
 
-    def __init__(self, space: RowSpace) -> None:
+    def __init__(self, part: Part, space: RowSpace) -> None:
+        self.part = part
         self.space = space
         self.keep = np.ones(len(space.entry), np.bool_)
-        self.columns: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in _BLOCKS}
+        self.columns: dict[str, dict[str, Numbers]] = {
+            "condition": {},
+            "relative_to": {},
+            "given": {},
+            "target": {},
+        }
         self.offenders: dict[str, Flags] = {}
         self.dropped: Counter[str] = Counter()
 
@@ -203,10 +111,10 @@ class _Building:
             self.dropped[reason] += count
             self.keep &= ~rows
 
-    def add(self, part: Part, item: Wanted) -> None:
-        """Evaluate one column; rows where it is missing go, with the object that is missing as the reason."""
+    def add(self, item: Wanted) -> None:
+        """Evaluate one column; rows without it go, with the missing object as the reason."""
         names = self.space.names
-        column = names.evaluate(item.expression, f"part {part.name}, {item.label}")
+        column = names.evaluate(item.expression, f"part {self.part.name}, {item.label}")
         if not column.valid.all():
             for name, missing in names.missing_objects(item.expression):
                 self.drop(f"{name} is missing", missing & ~column.valid)
@@ -216,27 +124,25 @@ class _Building:
         self._suspect(item.label, values, column.valid)
 
     def _suspect(self, label: str, values: Numbers, valid: Flags) -> None:
-        # One look at the largest value is enough where all is well: NaN survives max.
+        """Mark the rows of a column that are NaN, infinite or absurd."""
         with np.errstate(invalid="ignore"):
+            # One look at the largest value is enough where all is well: NaN survives the maximum.
             if not values.size or np.max(np.abs(values)) <= ABSURD:
                 return
-            bad = ~(np.abs(values) <= ABSURD) & valid & self.keep
-        if bad.any():
-            self.offenders[label] = bad
+            self.offenders[label] = ~(np.abs(values) <= ABSURD) & valid
 
     def look_for_nan(self) -> None:
         """Mark the rows whose event has a NaN in a stored column that was read."""
         for name, bad in self.space.names.nan_rows().items():
-            if (bad & self.keep).any():
-                self.offenders[f"column {name}"] = bad
+            self.offenders[f"column {name}"] = bad
 
     def drop_offenders(self, where: str) -> None:
-        """Leave out rows that are not finite, with a note in the log."""
+        """Leave out the rows that are marked, with a note in the log."""
         for name, bad in self.offenders.items():
             rows = bad & self.keep
             if rows.any():
                 logger.warning(
-                    "%s: %s is not finite in %d rows, first in event %d; they are left out",
+                    "%s: %s is not finite in %d rows, first in event %d of the chunk; left out",
                     where or "events",
                     name,
                     np.count_nonzero(rows),
@@ -245,37 +151,35 @@ class _Building:
                 self.drop(f"{name} is not finite", bad)
         self.offenders = {}
 
-    def finish(
-        self, part: Part, names: Namespace, weights: NDArray[Any] | None, *, keep: bool
-    ) -> Table:
+    def finish(self, names: Namespace, weights: Array | None, *, keep_names: bool) -> Table:
         """Return the table of the rows that are still in."""
-        index: NDArray[Any] | slice = slice(None) if self.keep.all() else np.flatnonzero(self.keep)
+        index: Array | slice = slice(None) if self.keep.all() else np.flatnonzero(self.keep)
         entry = self.space.entry[index]
-        ids = [_id(names, name)[entry] for name in IDS]
-        blocks = {
+        run, block, event = (_identifier(names, name)[entry] for name in IDS)
+        columns = {
             block: {name: column[index] for name, column in columns.items()}
             for block, columns in self.columns.items()
         }
         return Table(
-            part=part.name,
-            keys=Keys(*ids, self.space.object[index]),
+            part=self.part.name,
+            keys=Keys(run, block, event, self.space.object[index].astype(np.uint16)),
             weight=np.ones(len(entry)) if weights is None else weights[entry].astype(np.float64),
             entry=entry,
-            **blocks,
+            condition=columns["condition"],
+            target=columns["target"],
+            relative_to=columns["relative_to"],
+            given=columns["given"],
             dropped=dict(self.dropped),
-            offenders={
-                name: bad[index] for name, bad in self.offenders.items() if bad[index].any()
-            },
-            names=names if keep else None,
+            offenders={k: bad[index] for k, bad in self.offenders.items() if bad[index].any()},
+            names=names if keep_names else None,
         )
 
 
-def _id(names: Namespace, name: str) -> NDArray[Any]:
+def _identifier(names: Namespace, name: str) -> Array:
     column = names.column(name)
     if column is None:
-        raise EventFileError(
-            "events have no such column; run, luminosityBlock and event identify them", branch=name
-        )
+        message = "there is no such column; run, luminosityBlock and event identify events"
+        raise EventFileError(message, branch=name)
     return column
 
 
@@ -284,8 +188,8 @@ def evaluate_output(
     part: Part,
     events: ak.Array | Mapping[str, Any],
     table: Table,
-    generated: Mapping[str, NDArray[Any]],
-) -> dict[str, dict[str, NDArray[Any]]]:
+    generated: Mapping[str, Array],
+) -> dict[str, dict[str, Array]]:
     """Return the RECO columns that a part writes, given what its model generated.
 
     Only GEN columns of the events are read. Names of targets go before those under `define`.
@@ -298,8 +202,9 @@ def evaluate_output(
         generated: target component -> numbers per row, in physics units.
 
     Returns:
-        Collection -> field -> numbers per row: bool for flags and conditions, int64 for whole numbers (indices, signs
-        of whole numbers, targets of kind integer and category), else float64.
+        Collection -> field -> numbers per row: bool for flags and conditions, int64 for what is
+        whole by construction (indices, signs of integers, targets of kind integer and category),
+        else float64.
 
     Raises:
         StudyError: an expression is wrong, or has no value in some row.
@@ -310,23 +215,23 @@ def evaluate_output(
     kinds = {name: target.kind for target in part.target for name in target.name}
     drawn = {name: _typed(values, kinds.get(name, "")) for name, values in generated.items()}
     rows = rows_at(part, names, table.entry, table.keys.object, drawn)
-    written: dict[str, dict[str, NDArray[Any]]] = {}
+    written: dict[str, dict[str, Array]] = {}
     for collection, fields in part.output.items():
         written[collection] = {}
         for name, expression in fields.items():
             label = f"part {part.name}, output {collection}.{name}"
             column = rows.evaluate(expression, label)
             if not column.valid.all():
-                row = int(np.argmin(column.valid))
-                raise EventFileError(
-                    f"{label}: `{expression}` has no value here; give one with if_else(exists(...), ..., ...)",
-                    row=int(table.entry[row]),
+                entry = table.entry[np.argmin(column.valid)]
+                raise StudyError(
+                    f"{label}: `{expression}` has no value in {np.count_nonzero(~column.valid)}"
+                    f" rows, first in event {entry} of the chunk; give one with if_else(...)"
                 )
             written[collection][name] = column.values
     return written
 
 
-def _typed(values: NDArray[Any], kind: str) -> NDArray[Any]:
+def _typed(values: Array, kind: str) -> Array:
     """Return generated numbers in the type of their kind."""
     if kind == "flag":
         return np.asarray(values) > 0.5

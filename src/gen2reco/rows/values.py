@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from gen2reco.rows.segments import Array, Flags, Index, kept_offsets, repeated
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class FrameError(Exception):
 
 
 class Frame:
-    """What a value has one entry for: the events of a chunk, or the rows of a table made from them."""
+    """What a value has one entry for: the events of a chunk, or rows made from them."""
 
     def __init__(
         self, size: int, label: str, parent: Frame | None = None, index: Index | None = None
@@ -38,7 +39,7 @@ class Frame:
         self._known: dict[Frame, Index | None] = {}
 
     def index_into(self, other: Frame) -> Index | None:
-        """Return, per entry, the position in `other` that it belongs to; None where the two are not related."""
+        """Return, per entry, its position in a coarser frame; None where the two are unrelated."""
         if other not in self._known:
             self._known[other] = self._find(other)
         return self._known[other]
@@ -110,7 +111,7 @@ def finest(result: Frame, *frames: Frame) -> Frame:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """Numbers: one per entry of `frame`, or a constant where `frame` is None; `valid` None means all are."""
+    """Numbers, one per entry of `frame` (None: a constant), valid as `valid` says (None: all)."""
 
     values: Any
     valid: Flags | None = None
@@ -175,7 +176,7 @@ def as_number(values: Any) -> Any:
 
 
 def widened(column: Array) -> Array:
-    """Return a stored column as bool, int64 (uint64 stays) or float64, in which arithmetic is safe."""
+    """Return a stored column as bool, int64 (uint64 stays) or float64, safe for arithmetic."""
     if column.dtype.kind == "b" or column.dtype == np.uint64:
         return column
     return column.astype(np.int64 if column.dtype.kind in "iu" else np.float64, copy=False)
@@ -200,9 +201,9 @@ class Thing:
 
 
 class Collection(Thing):
-    """A list of objects per event: a stored collection, or those of its objects that passed a condition.
+    """A list of objects per event: a stored collection, or what of it passed a condition.
 
-    `index` is the flat position of each object in the stored columns; None for the whole stored collection.
+    `index` is the flat position of each object in the stored columns; None for all of them.
     """
 
     frame: Elements

@@ -1,0 +1,111 @@
+"""A table: one row per event or per GEN object, one column per feature of a part."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gen2reco.rng import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gen2reco.rows.expressions import Namespace
+    from gen2reco.rows.segments import Array, Flags, Index, Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of one part and their features in GeV and radians, before any transform.
+
+    Attributes:
+        part: name of the part.
+        keys: identity of each row; `object` is the index of the GEN object in its collection.
+        weight: event weight of each row, float64 [n].
+        entry: event of each row, its position in the chunk the table was made from, int64 [n].
+        condition: condition name -> float64 [n].
+        target: name of a target component -> float64 [n]; empty when built without targets.
+        relative_to: name of a target component -> the GEN value it is relative to, float64 [n].
+        given: expression of each `given` of a transform -> float64 [n].
+        dropped: reason -> how many rows are not here; for "not selected" how many events.
+        offenders: what is NaN, infinite or absurdly large -> bool [n]: columns of the table, and
+            stored columns with a NaN in the row's event, which makes every choice there doubtful.
+        names: namespace of the chunk's events, for `evaluate_output`; None with targets.
+    """
+
+    part: str
+    keys: Keys
+    weight: Numbers
+    entry: Index
+    condition: dict[str, Numbers]
+    target: dict[str, Numbers]
+    relative_to: dict[str, Numbers]
+    given: dict[str, Numbers]
+    dropped: dict[str, int] = field(default_factory=dict)
+    offenders: dict[str, Flags] = field(default_factory=dict)
+    names: Namespace | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.entry)
+
+    @property
+    def nonfinite(self) -> Flags:
+        """Rows that are NaN, infinite or absurd somewhere, bool [n]."""
+        bad = np.zeros(len(self), np.bool_)
+        for flags in self.offenders.values():
+            bad |= flags
+        return bad
+
+    def offender(self, row: int) -> str:
+        """Return the first name in `offenders` that concerns a row, "" where the row is sound."""
+        return next((name for name, flags in self.offenders.items() if flags[row]), "")
+
+    def take(self, index: Array | slice) -> Table:
+        """Return the rows that an index array, boolean mask or slice selects; `dropped` stays."""
+        return replace(
+            self,
+            keys=self.keys.take(index),
+            weight=self.weight[index],
+            entry=self.entry[index],
+            condition=_taken(self.condition, index),
+            target=_taken(self.target, index),
+            relative_to=_taken(self.relative_to, index),
+            given=_taken(self.given, index),
+            offenders=_taken(self.offenders, index),
+        )
+
+    @staticmethod
+    def concatenate(tables: Sequence[Table]) -> Table:
+        """Join tables of one part; `dropped` is summed, `entry` still counts within each chunk."""
+        if not tables:
+            raise ValueError("no tables to join")
+        dropped: Counter[str] = Counter()
+        for table in tables:
+            dropped.update(table.dropped)
+        offenders: dict[str, Flags] = {}
+        for name in dict.fromkeys(name for table in tables for name in table.offenders):
+            flags = [table.offenders.get(name, np.zeros(len(table), np.bool_)) for table in tables]
+            offenders[name] = np.concatenate(flags)
+        return Table(
+            part=tables[0].part,
+            keys=Keys.concatenate([table.keys for table in tables]),
+            weight=np.concatenate([table.weight for table in tables]),
+            entry=np.concatenate([table.entry for table in tables]),
+            condition=_joined([table.condition for table in tables]),
+            target=_joined([table.target for table in tables]),
+            relative_to=_joined([table.relative_to for table in tables]),
+            given=_joined([table.given for table in tables]),
+            dropped=dict(dropped),
+            offenders=offenders,
+        )
+
+
+def _taken(columns: Mapping[str, Array], index: Any) -> dict[str, Array]:
+    return {name: column[index] for name, column in columns.items()}
+
+
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
