@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Small networks are fastest, and reproducible between machines of different size, on one thread."""
+    """Small networks are fastest on one thread, and give the same bits on any machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

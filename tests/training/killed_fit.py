@@ -1,7 +1,7 @@
 """Fits the toy model in child processes that are killed again and again, until one reaches the end.
 
-Run as a program: `killed_fit.py FOLDER MODE SEED KILLS`. Every child is forked from this process after torch is
-loaded, so that a kill costs milliseconds. Prints the number of kills that hit a running child, as JSON.
+Run as a program: `killed_fit.py FOLDER MODE SEED KILLS`. Every child is forked from this process
+after torch is loaded, so that a kill costs milliseconds. Prints the number of kills as JSON.
 """
 
 import json
@@ -25,7 +25,7 @@ EPOCHS = 12
 
 
 def train(folder: Path, *, resume: bool):
-    """Dropout, running means, averaged weights, two objectives, unequal weights: all state there is."""
+    """Dropout, running means, averaged weights, two objectives, signed weights: all there is."""
     train, validation = toy_rows(1200, seed=1), toy_rows(300, seed=2)
     train.weight[::7] = -0.5
     model = fresh_model(lambda: Toy(width=24, dropout=0.2, norm=True, several=True), seed=1)
@@ -85,7 +85,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             if kills < most:
-                arm(mode, random.Random(f"{seed} {kills}"))
+                arm(mode, random.Random(f"{seed} {kills}"))  # noqa: S311
             train(folder, resume=True)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -86,7 +86,7 @@ def test_processes_give_what_one_after_the_other_gives(tmp_path):
 
 def test_an_error_in_a_process_arrives_as_it_is(tmp_path):
     run(tmp_path, members=2)
-    with pytest.raises(TrainingError, match="settings.epochs was 2 and is now 3"):
+    with pytest.raises(TrainingError, match=r"settings\.epochs was 2 and is now 3"):
         fit_ensemble(
             partial(Toy, width=8),
             TRAIN,

@@ -201,7 +201,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit_with_advice(tmp_path):
 
 def test_a_metric_that_is_not_finite_stops_the_fit(tmp_path):
     with pytest.raises(TrainingError, match="monitored quantity on the validation rows is nan"):
-        run(tmp_path, monitor=lambda model: float("nan"))
+        run(tmp_path, monitor=lambda _: float("nan"))
 
 
 def test_no_cuda_is_said(tmp_path, monkeypatch):
@@ -223,10 +223,10 @@ def test_progress_is_reported(tmp_path):
 
 def test_scalars_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing import event_accumulator  # noqa: PLC0415
 
     result, _ = run(tmp_path, tensorboard=True)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     written = [s.value for s in events.Scalars("loss/validation")]
     assert written == pytest.approx([e.validation for e in result.history])

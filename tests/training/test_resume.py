@@ -8,6 +8,7 @@ import torch
 from killed_fit import train
 from safetensors import safe_open
 
+from gen2reco.training import loop
 from gen2reco.training.checkpoint import CHECKPOINT, LOG
 from gen2reco.training.history import read_history
 
@@ -46,7 +47,7 @@ def assert_same(folder, through):
 @pytest.mark.parametrize("mode", ["time", "write", "rename"])
 def test_a_fit_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, through, mode):
     script = Path(__file__).parent / "killed_fit.py"
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [sys.executable, str(script), str(tmp_path), mode, "1", "15"],
         check=True,
         capture_output=True,
@@ -57,13 +58,11 @@ def test_a_fit_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, through, 
     assert_same(tmp_path, through)
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818
     """Stands for a kill inside an epoch."""
 
 
 def test_a_checkpoint_within_an_epoch_holds_the_place(tmp_path, through, monkeypatch):
-    from gen2reco.training import loop
-
     original, seen = loop.save_checkpoint, []
 
     def stop_within(folder, checkpoint):

@@ -1,4 +1,4 @@
-"""A small Gaussian regression under the model protocol, with everything a fit has to carry along."""
+"""A small Gaussian regression under the model protocol, with all that a fit must carry along."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,13 +8,15 @@ from torch import Tensor, nn
 from gen2reco.models.protocol import Batch, Model, Noise, Shape, weighted_mean
 from gen2reco.study import Training
 
+SHAPE = Shape(targets=2, conditions=3)
+
 
 class Toy(Model):
     """p(target | condition) = a Gaussian with a learned mean and a learned width per feature."""
 
     def __init__(
         self,
-        shape: Shape = Shape(2, 3),
+        shape: Shape = SHAPE,
         *,
         width: int = 16,
         dropout: float = 0.0,
@@ -53,7 +55,7 @@ class Toy(Model):
         return self.mean(condition) + torch.exp(self.log_width) * noise
 
 
-def toy_rows(count: int, *, seed: int = 0, shape: Shape = Shape(2, 3)) -> Batch:
+def toy_rows(count: int, *, seed: int = 0, shape: Shape = SHAPE) -> Batch:
     """Rows of a truth that the toy can learn: a linear mean and the widths 0.5, 0.3, ..."""
     generator = torch.Generator().manual_seed(seed)
     condition = torch.randn(count, shape.conditions, generator=generator)

@@ -1,1 +1,24 @@
 """Fitting models: the loop, schedules, checkpoints, ensembles, and a check of the outcome."""
+
+from gen2reco.training.ensemble import Member, bootstrap_weights, fit_ensemble
+from gen2reco.training.evaluate import weighted_loss
+from gen2reco.training.health import Advice, check_health
+from gen2reco.training.history import Epoch, FitResult, read_history
+from gen2reco.training.loop import fit, fresh_model
+from gen2reco.training.progress import Progress, show_progress
+
+__all__ = [
+    "Advice",
+    "Epoch",
+    "FitResult",
+    "Member",
+    "Progress",
+    "bootstrap_weights",
+    "check_health",
+    "fit",
+    "fit_ensemble",
+    "fresh_model",
+    "read_history",
+    "show_progress",
+    "weighted_loss",
+]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gen2reco.errors import TrainingError
-from gen2reco.models.protocol import Batch
 from gen2reco.rng import hash64
 from gen2reco.training.average import WeightAverage
 from gen2reco.training.checkpoint import (
@@ -23,8 +22,10 @@ from gen2reco.training.checkpoint import (
     make_room,
     save_checkpoint,
 )
+from gen2reco.training.devices import choose_device, cuda_index, to_device
 from gen2reco.training.evaluate import weighted_loss
 from gen2reco.training.feed import Feed, check_rows
+from gen2reco.training.health import against_divergence
 from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
 from gen2reco.training.optimizers import objectives
 from gen2reco.training.progress import Progress
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gen2reco.models.protocol import Model
+    from gen2reco.models.protocol import Batch, Model
     from gen2reco.study import Training
 
 _TICK_SECONDS = 0.5
@@ -132,10 +133,10 @@ class _Run:
         self.fingerprint = fingerprint(
             model, train, validation, settings, member=member, repeats=repeats
         )
-        self.device = _device(settings.device)
-        self.validation = _to(validation, self.device)
+        self.device = choose_device(settings.device)
+        self.validation = to_device(validation, self.device)
         self.feed = Feed(
-            _to(train, self.device),
+            to_device(train, self.device),
             batch=settings.batch,
             seed=settings.seed,
             member=member,
@@ -158,7 +159,7 @@ class _Run:
 
     def run(self) -> FitResult:
         """Restore, train to the end, leave the best weights in the model."""
-        with torch.random.fork_rng(devices=_cuda_index(self.device)):
+        with torch.random.fork_rng(devices=cuda_index(self.device)):
             torch.manual_seed(_stream("training", self.settings.seed, self.member))
             self.restore()
             self.clock = self.session = self.saved = self.ticked = time.perf_counter()
@@ -262,7 +263,7 @@ class _Run:
         """
         self.model.eval()
         losses = {}
-        with torch.no_grad(), torch.random.fork_rng(devices=_cuda_index(self.device)):
+        with torch.no_grad(), torch.random.fork_rng(devices=cuda_index(self.device)):
             for objective in self.objectives:
                 torch.manual_seed(_stream("validation", self.settings.seed))
                 losses[objective.name] = weighted_loss(
@@ -274,7 +275,7 @@ class _Run:
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the {what} on the validation rows is {value} after epoch {self.epoch + 1}. "
-                    f"{self.remedy()}"
+                    f"{against_divergence(self.settings, self.validation)}"
                 )
         return losses, monitored
 
@@ -296,23 +297,8 @@ class _Run:
             raise TrainingError(
                 f"the training {self.objectives[column].name} became "
                 f"{float(self.losses[place, column])} in epoch {self.epoch + 1}, step {step + 1} "
-                f"(learning rate {self.rate(step):.3g}). {self.remedy()}"
+                f"(learning rate {self.rate(step):.3g}). {against_divergence(self.settings, self.validation)}"
             )
-
-    def remedy(self) -> str:
-        """Say what helps against a loss that is not finite."""
-        clip = "" if self.settings.clip > 0 else " and clip gradients (training.clip: 5)"
-        extremes = [
-            f"{float(largest.max()):.3g} in {side} {int(largest.argmax())}"
-            for side in ("target", "condition")
-            if (values := getattr(self.validation, side)).numel()
-            for largest in [values.abs().max(0).values]
-        ]
-        return (
-            f"Try a smaller training.learning_rate{clip}, and a transform (log, asinh) on "
-            f"features with far tails: the largest encoded values of the validation rows are "
-            f"{' and '.join(extremes)}"
-        )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -395,23 +381,6 @@ class _Run:
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-
-
-def _device(wanted: str) -> torch.device:
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise TrainingError(
-            "training.device is cuda, but torch sees no CUDA device here; use auto or cpu"
-        )
-    return torch.device("cuda" if wanted != "cpu" and available else "cpu")
-
-
-def _cuda_index(device: torch.device) -> list[int]:
-    return [torch.cuda.current_device()] if device.type == "cuda" else []
-
-
-def _to(rows: Batch, device: torch.device) -> Batch:
-    return Batch(rows.target.to(device), rows.condition.to(device), rows.weight.to(device))
 
 
 def _stream(*purpose: str | int) -> int:

@@ -105,7 +105,8 @@ def _bars(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
     with Bars(*columns, console=Console(file=stream)) as bars:
 
         def show(progress: Progress) -> None:
-            if progress.member not in tasks:
+            # A start opens a new bar: the next part of a study has a member 0 of its own.
+            if progress.kind == "start" or progress.member not in tasks:
                 tasks[progress.member] = bars.add_task("", total=progress.steps, numbers="")
             bars.update(
                 tasks[progress.member],
