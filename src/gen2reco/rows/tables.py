@@ -155,14 +155,14 @@ class _Building:
         """Return the table of the rows that are still in."""
         index: Array | slice = slice(None) if self.keep.all() else np.flatnonzero(self.keep)
         entry = self.space.entry[index]
-        run, block, event = (_identifier(names, name)[entry] for name in IDS)
+        identity = {name: _identifier(names, name)[entry] for name in IDS}
         columns = {
             block: {name: column[index] for name, column in columns.items()}
             for block, columns in self.columns.items()
         }
         return Table(
             part=self.part.name,
-            keys=Keys(run, block, event, self.space.object[index].astype(np.uint16)),
+            keys=Keys.from_columns(identity | {"object": self.space.object[index]}),
             weight=np.ones(len(entry)) if weights is None else weights[entry].astype(np.float64),
             entry=entry,
             condition=columns["condition"],

@@ -1,0 +1,41 @@
+"""The study file: what is learned, from which columns, with which model, and how it is judged.
+
+A study is one YAML file. Its blocks are pydantic models; `Part.model` and the options of a
+transform stay opaque here and are resolved by `gen2reco.models` and `gen2reco.features`, which own
+their kinds.
+"""
+
+from gen2reco.study.blocks import (
+    Block,
+    Condition,
+    Expression,
+    Input,
+    Match,
+    Part,
+    Response,
+    Rows,
+    Study,
+    Target,
+    Training,
+    TransformSpec,
+    Validation,
+)
+from gen2reco.study.reading import load_study, shipped_studies
+
+__all__ = [
+    "Block",
+    "Condition",
+    "Expression",
+    "Input",
+    "Match",
+    "Part",
+    "Response",
+    "Rows",
+    "Study",
+    "Target",
+    "Training",
+    "TransformSpec",
+    "Validation",
+    "load_study",
+    "shipped_studies",
+]

@@ -1,0 +1,266 @@
+"""The blocks of a study file, as pydantic models: unknown keys are refused, values checked."""
+
+from __future__ import annotations
+
+import keyword
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gen2reco.errors import StudyError, nearest
+
+_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+"""Names that become names of files and folders."""
+
+Expression = Annotated[
+    str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)
+]
+"""Text in the expression language of `gen2reco.rows.expressions`; a number stands for itself."""
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that an expression could not use."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"{name!r} cannot be used in expressions; take letters, digits and _")
+
+
+class Block(BaseModel):
+    """A frozen block of a study that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(Block):
+    """How the events are stored. The files themselves are named on the command line."""
+
+    tree: str = Field(default="Events", description="tree or RNTuple with the events; ROOT only")
+    units: Literal["GeV", "MeV"] = Field(
+        default="GeV", description="unit of momenta, energies and masses in the files"
+    )
+    weight: str = Field(
+        default="", description="column with the event weight; empty: every event counts 1"
+    )
+
+
+class Match(Block):
+    """How GEN and RECO objects of an event are paired one to one."""
+
+    by: Literal["delta_r", "index"] = "delta_r"
+    max_delta_r: float = Field(
+        default=0.4, gt=0, description="largest distance of a pair, in radians"
+    )
+    min_pt_ratio: float = Field(
+        default=0.0, ge=0, description="smallest RECO pt over GEN pt of a pair"
+    )
+    max_pt_ratio: float = Field(
+        default=1e6, gt=0, description="largest RECO pt over GEN pt of a pair"
+    )
+    index: str = Field(
+        default="",
+        description="for `by: index`: field of the RECO collection that points to the GEN one",
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Match:
+        if self.by == "index" and not self.index:
+            raise ValueError("matching by index needs `index`, a field of the RECO collection")
+        if self.min_pt_ratio > self.max_pt_ratio:
+            raise ValueError("min_pt_ratio is above max_pt_ratio")
+        return self
+
+
+class Rows(Block):
+    """What one row of a part's table is, and how its GEN and RECO sides belong together."""
+
+    kind: Literal["event", "object", "spurious", "set"] = "event"
+    pairing: Literal["paired", "unpaired", "none"] = "paired"
+    gen: str = Field(
+        default="",
+        description="GEN collection of per-object rows (a collection or a name under `define`)",
+    )
+    reco: str = Field(default="", description="RECO collection of per-object rows")
+    match: Match = Match()
+
+    @model_validator(mode="after")
+    def _objects_need_collections(self) -> Rows:
+        if self.kind == "object" and not (self.gen and self.reco):
+            raise ValueError("rows of kind 'object' need both `gen` and `reco`")
+        return self
+
+
+class TransformSpec(BaseModel):
+    """One invertible transform: its kind, columns it is conditioned on, and its own options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: str
+    given: dict[str, Expression] = Field(
+        default={}, description="per-row columns the transform reads, by role"
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but `kind` and `given`."""
+        return dict(self.model_extra or {})
+
+
+def _as_specs(value: Any) -> Any:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [{"kind": item} if isinstance(item, str) else item for item in items]
+
+
+def _as_tuple(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Transforms = Annotated[tuple[TransformSpec, ...], BeforeValidator(_as_specs)]
+Expressions = Annotated[tuple[Expression, ...], BeforeValidator(_as_tuple)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+class Condition(Block):
+    """One GEN quantity that the model sees."""
+
+    name: str
+    value: Expression
+    transform: Transforms = ()
+
+
+class Target(Block):
+    """One RECO quantity that the model learns, or two or three that a transform mixes.
+
+    With `relative_to`, the model learns the ratio to it (`kind: positive`), the wrapped difference
+    (`angle`) or the difference (`continuous`). Transforms act on that, in the order given.
+    """
+
+    name: Names
+    value: Expressions
+    kind: Literal["continuous", "positive", "bounded", "angle", "integer", "flag", "category"] = (
+        "continuous"
+    )
+    relative_to: Expressions = ()
+    transform: Transforms = ()
+
+    @model_validator(mode="after")
+    def _components_agree(self) -> Target:
+        for name in self.name:
+            _check_name(name)
+        if len(self.name) != len(self.value):
+            raise ValueError(f"{len(self.name)} names but {len(self.value)} values")
+        if self.relative_to and len(self.relative_to) != len(self.value):
+            raise ValueError(
+                f"{len(self.relative_to)} entries under relative_to but {len(self.value)} values"
+            )
+        return self
+
+
+class Part(Block):
+    """One factor of p(RECO | GEN): its rows, features, model, and the columns it writes."""
+
+    name: str = Field(default="event", pattern=_FILE_NAME)
+    rows: Rows = Rows()
+    condition: tuple[Condition, ...] = ()
+    target: tuple[Target, ...] = Field(min_length=1)
+    output: dict[str, dict[str, Expression]] = Field(
+        default={},
+        description="RECO collections to write: field -> expression on target names and GEN",
+    )
+    model: dict[str, Any] = Field(
+        default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
+    )
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Part:
+        names = [c.name for c in self.condition] + [n for t in self.target for n in t.name]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(
+                f"the same name is used twice among condition and target: {', '.join(twice)}"
+            )
+        return self
+
+
+class Training(Block):
+    """How a part is fitted."""
+
+    seed: int = Field(default=1, ge=0)
+    epochs: int = Field(default=24, ge=1)
+    batch: int = Field(default=1024, ge=1, description="rows per optimiser step")
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: float = Field(
+        default=4e-3, gt=0, description="largest learning rate of the schedule"
+    )
+    schedule: Literal["one-cycle", "cosine", "inverse-epoch", "constant"] = "one-cycle"
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=5.0, ge=0, description="largest gradient norm; 0: no clipping")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay per step of the averaged weights; 0: none"
+    )
+    patience: int = Field(
+        default=0, ge=0, description="epochs without improvement before stopping; 0: all epochs"
+    )
+    members: int = Field(
+        default=1, ge=1, description="ensemble: member 0 is nominal, the others are bootstraps"
+    )
+    max_rows: int = Field(default=0, ge=0, description="use at most so many training rows; 0: all")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Response(Block):
+    """RECO relative to GEN, as it is judged."""
+
+    reco: Expression
+    gen: Expression
+    kind: Literal["ratio", "difference", "angle"] = "difference"
+
+
+class Validation(Block):
+    """How FullSim and FastSim are compared."""
+
+    select: Expression = Field(
+        default="", description="final selection, applied to FullSim and FastSim alike"
+    )
+    quantities: dict[str, Expression] = Field(default={}, description="RECO quantities to compare")
+    responses: dict[str, Response] = Field(
+        default={}, description="RECO relative to GEN; default: the targets"
+    )
+    labels: dict[str, str] = Field(
+        default={}, description="axis labels (LaTeX between dollars), unit in brackets"
+    )
+    response_bins: dict[str, Expression] = Field(
+        default={}, description="GEN quantities in whose bins scale and resolution are shown"
+    )
+
+
+class Study(Block):
+    """One study: input, selection, parts, training, validation."""
+
+    name: str = Field(pattern=_FILE_NAME)
+    description: str = ""
+    input: Input = Input()
+    select: Expression = Field(
+        default="",
+        description="which events are learned; RECO may appear here, simulate ignores it",
+    )
+    define: dict[str, Expression] = Field(
+        default={}, description="named expressions, usable everywhere below"
+    )
+    parts: tuple[Part, ...] = Field(min_length=1)
+    training: Training = Training()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _names_are_sound(self) -> Study:
+        for name in self.define:
+            _check_name(name)
+        names = [part.name for part in self.parts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two parts have the same name: {', '.join(names)}")
+        return self
+
+    def part(self, name: str) -> Part:
+        """Return the part called `name`; StudyError where there is none."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        hint = nearest(name, [part.name for part in self.parts])
+        raise StudyError(f"study {self.name!r} has no part {name!r}.{hint}")
