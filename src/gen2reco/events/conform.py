@@ -41,16 +41,12 @@ def _fitted(column: Column, like: Column, name: str, file: str) -> Column:
 
 
 def storable(column: Column) -> Column:
-    """The column in a type that every format can hold: no half precision, native byte order."""
-    if isinstance(column, Jagged):
-        return Jagged(column.offsets, _native(column.content))
-    return _native(column)
-
-
-def _native(numbers: np.ndarray) -> np.ndarray:
-    if numbers.dtype.kind == "f" and numbers.dtype.itemsize not in (4, 8):
-        return numbers.astype(np.float32 if numbers.dtype.itemsize < 4 else np.float64)
-    return numbers if numbers.dtype.isnative else numbers.astype(numbers.dtype.newbyteorder("="))
+    """The column in a type that every format can hold: half and long double precision are not."""
+    numbers = column.content if isinstance(column, Jagged) else column
+    if numbers.dtype.kind != "f" or numbers.dtype.itemsize in (4, 8):
+        return column
+    cast = numbers.astype(np.float32 if numbers.dtype.itemsize < 4 else np.float64)
+    return Jagged(column.offsets, cast) if isinstance(column, Jagged) else cast
 
 
 def _describe(column: Column) -> str:

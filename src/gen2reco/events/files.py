@@ -14,7 +14,6 @@ import numpy as np
 from gen2reco.errors import EventFileError, nearest
 from gen2reco.events.hdf5 import Hdf5Reader
 from gen2reco.events.parquet import ParquetReader
-from gen2reco.events.root import open_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,6 +116,8 @@ def open_reader(path: Path, tree: str = "Events") -> Reader:
     if kind == "Parquet":
         return ParquetReader(path)
     if kind == "ROOT":
+        from gen2reco.events.root import open_root  # noqa: PLC0415  (uproot takes half a second)
+
         return open_root(path, tree)
     return Hdf5Reader(path, tree)
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gen2reco.errors import EventFileError, nearest
-from gen2reco.events.nanoaod import RNTupleWriter, TreeWriter
 from gen2reco.events.parquet import ParquetWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-FORMATS: dict[str, type[ParquetWriter | TreeWriter | RNTupleWriter]] = {
-    "parquet": ParquetWriter,
-    "nanoaod": TreeWriter,
-    "rntuple": RNTupleWriter,
-}
+    from gen2reco.events.writer import Writer
+
+FORMATS = ("parquet", "nanoaod", "rntuple")
+
+
+def make_writer(name: str, path: Path, descriptions: Mapping[str, str]) -> Writer:
+    """Start a file of a known format."""
+    if name == "parquet":
+        return ParquetWriter(path, descriptions)
+    from gen2reco.events.nanoaod import RNTupleWriter, TreeWriter  # noqa: PLC0415  (needs uproot)
+
+    return (TreeWriter if name == "nanoaod" else RNTupleWriter)(path, descriptions)
 
 
 def output_format(path: Path, name: str | None = None) -> str:

@@ -130,13 +130,16 @@ class RNTupleReader(Reader):
             del self.columns[counter]
 
     def _describe(self, top: str, form: Any) -> None:
+        if form.parameter("__array__") is not None:
+            self.unusable[top] = str(form.parameter("__array__"))
+            return
         inner = form.content if form.is_list else form
         members = (
             zip(inner.fields, inner.contents, strict=True) if inner.is_record else [("", inner)]
         )
         for member, content in members:
             name = f"{top}_{member}" if member else top
-            if isinstance(content, ak.forms.NumpyForm) and not content.inner_shape:
+            if isinstance(content, ak.forms.NumpyForm) and not content.parameters:
                 self.columns[name] = form.is_list
                 self._field[name] = f"{top}.{member}" if member else top
             else:

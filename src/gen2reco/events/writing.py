@@ -19,7 +19,7 @@ from gen2reco.errors import EventFileError
 from gen2reco.events.blocks import Blocks
 from gen2reco.events.conform import conform, storable
 from gen2reco.events.files import ID_TYPES, open_reader
-from gen2reco.events.formats import FORMATS, output_format
+from gen2reco.events.formats import make_writer, output_format
 from gen2reco.events.generated import Generated
 from gen2reco.events.layout import Columns, flat_columns, part
 from gen2reco.events.publish import publish, refuse_existing, remove_stale, temporary_name
@@ -140,7 +140,7 @@ class EventWriter:
         if self._writer is None:
             if self._like is None:
                 self._like = {name: np.zeros(0, kind) for name, kind in ID_TYPES.items()}
-            self._writer = FORMATS[self.format](self._temporary, self._descriptions)
+            self._writer = make_writer(self.format, self._temporary, self._descriptions)
             self._writer.begin(self._like)
         return self._writer
 
