@@ -69,9 +69,9 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
 
     The phrase starts with a blank, so that it can be appended to a sentence.
     """
-    names = sorted(set(known))
-    lower: dict[str, str] = {}
-    for candidate in names:
-        lower.setdefault(candidate.lower(), candidate)
-    hits = difflib.get_close_matches(name.lower(), lower, n=count, cutoff=0.5)
-    return f" Did you mean {' or '.join(repr(lower[hit]) for hit in hits)}?" if hits else ""
+    spellings: dict[str, list[str]] = {}
+    for candidate in sorted(set(known)):
+        spellings.setdefault(candidate.lower(), []).append(candidate)
+    hits = difflib.get_close_matches(name.lower(), spellings, n=count, cutoff=0.5)
+    alike = [candidate for hit in hits for candidate in spellings[hit]][:count]
+    return f" Did you mean {' or '.join(map(repr, alike))}?" if alike else ""

@@ -318,12 +318,13 @@ class Namespace:
         name = node.id
         if name in FUNCTIONS:
             parsed.fail(node, f"{name!r} is a function: {FUNCTIONS[name].usage}")
-        known = [*self.define, *self._bound, *self._store.names]
+        known = [*self.define, *self._bound, *self._store.sources]
         place = "not under `define` and no column"
         if scope is not None:
             known += field_names(scope)
             place = f"no field of {scope.source.name}, {place}"
-        parsed.fail(node, f"unknown name {name!r}: {place}.{nearest(name, known)}")
+        hint = nearest(name, known) or nearest(name, self._store.names)
+        parsed.fail(node, f"unknown name {name!r}: {place}.{hint}")
 
     def _defined(self, parsed: Parsed, node: ast.Name) -> Result:
         name = node.id

@@ -100,9 +100,9 @@ def finest(result: Frame, *frames: Frame) -> Frame:
             continue
         if frame.index_into(result) is not None:
             result = frame
-        elif isinstance(result, Elements) and frame.index_into(result.owner) is not None:
+        elif isinstance(result, Elements) and not isinstance(frame, Elements):
             result = result.laid_out(frame)
-        elif isinstance(frame, Elements) and result.index_into(frame.owner) is not None:
+        elif isinstance(frame, Elements) and not isinstance(result, Elements):
             result = frame.laid_out(result)
         else:
             raise FrameError(f"{result.label} and {frame.label}")
