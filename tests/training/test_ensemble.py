@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from training_toy import Toy, settings, toy_rows
+from training_toy import Fatal, Toy, settings, toy_rows
 
 from gen2reco.errors import OutputExistsError, TrainingError
 from gen2reco.rng import Keys
@@ -82,6 +82,13 @@ def test_processes_give_what_one_after_the_other_gives(tmp_path):
     assert {p.member for p in seen if p.kind == "end"} == {0, 1}
     for one, other in zip(weights(alone), weights(together), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_one_clear_error(tmp_path):
+    chosen = settings(members=2)
+    with pytest.raises(TrainingError, match="was killed, perhaps for lack of memory"):
+        fit_ensemble(Fatal, TRAIN, VALIDATION, chosen, folder=tmp_path, processes=2)
 
 
 def test_an_error_in_a_process_arrives_as_it_is(tmp_path):

@@ -1,5 +1,7 @@
 """A small Gaussian regression under the model protocol, with all that a fit must carry along."""
 
+import os
+import signal
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -53,6 +55,14 @@ class Toy(Model):
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         return self.mean(condition) + torch.exp(self.log_width) * noise
+
+
+class Fatal(Toy):
+    """Takes its process along, as a system short of memory does."""
+
+    def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(batch, objective)
 
 
 def toy_rows(count: int, *, seed: int = 0, shape: Shape = SHAPE) -> Batch:

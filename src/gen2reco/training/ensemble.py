@@ -7,12 +7,14 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from gen2reco.errors import TrainingError
 from gen2reco.models.protocol import Batch
 from gen2reco.rng import Keys, hash_fraction
 from gen2reco.training.feed import generator
@@ -162,7 +164,7 @@ def _fit_in_processes(
     """Fit all members in worker processes; their checkpoints carry the results back."""
     context = multiprocessing.get_context("spawn")
     reports = context.Queue()
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, torch.get_num_threads() // processes)
 
     def relay() -> None:
         while (report := reports.get()) is not None:
@@ -182,6 +184,11 @@ def _fit_in_processes(
             try:
                 for future in futures:
                     future.result()
+            except BrokenProcessPool as error:
+                raise TrainingError(
+                    "a process that trained an ensemble member was killed, perhaps for lack of "
+                    "memory; resume, with fewer processes"
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise

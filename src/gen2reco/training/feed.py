@@ -117,7 +117,7 @@ class Feed:
         self._buffer = Batch(
             torch.empty((self.size, data.target.shape[1]), device=device),
             torch.empty((self.size, data.condition.shape[1]), device=device),
-            torch.empty(self.size, device=device),
+            torch.full((self.size,), float(weight[0]), device=device),
         )
         self._order = torch.empty(0, dtype=torch.int64)
         self._scale: list[float] = []
@@ -141,7 +141,8 @@ class Feed:
         rows = self._order[position * self.size : (position + 1) * self.size]
         torch.index_select(self._data.target, 0, rows, out=self._buffer.target)
         torch.index_select(self._data.condition, 0, rows, out=self._buffer.condition)
-        torch.index_select(self._data.weight, 0, rows, out=self._buffer.weight)
+        if self._weight is not None:
+            torch.index_select(self._data.weight, 0, rows, out=self._buffer.weight)
         return self._buffer
 
     @property

@@ -297,7 +297,8 @@ class _Run:
             raise TrainingError(
                 f"the training {self.objectives[column].name} became "
                 f"{float(self.losses[place, column])} in epoch {self.epoch + 1}, step {step + 1} "
-                f"(learning rate {self.rate(step):.3g}). {against_divergence(self.settings, self.validation)}"
+                f"(learning rate {self.rate(step):.3g}). "
+                f"{against_divergence(self.settings, self.validation)}"
             )
 
     def rate(self, step: int) -> float:
