@@ -64,6 +64,7 @@ class Flow(Model):
         self.location = nn.Parameter(torch.zeros(shape.targets))
         self.log_scale = nn.Parameter(torch.zeros(shape.targets))
         self._reported = ""
+        self._held: Passes | None = None
 
     @property
     def noise(self) -> Noise:
@@ -76,7 +77,7 @@ class Flow(Model):
         learning = torch.is_grad_enabled() and not any(tensor.requires_grad for tensor in rows)
         if learning and self.mode(batch.target) == "compiled":
             passes = self._passes()
-            loss: Tensor = _Loss.apply(passes, batch.target, self._read(batch.condition), batch.weight, *passes.parameters)
+            loss: Tensor = _Loss.apply(passes, self._dropout, batch.target, self._read(batch.condition), batch.weight, *passes.parameters)
             return loss
         return weighted_mean(-self.log_prob(batch.target, batch.condition), batch.weight)
 
@@ -144,15 +145,24 @@ class Flow(Model):
 
     def _passes(self) -> Passes:
         config = self.config
-        return Passes(
-            self.couplings,
-            self.location,
-            self.log_scale,
-            bins=config.bins,
-            bound=config.bound,
-            activation=config.activation,
-            dropout=config.dropout if self.training else 0.0,
-        )
+        if self._held is None or not self._held.current():
+            self._held = Passes(
+                self.couplings,
+                self.location,
+                self.log_scale,
+                bins=config.bins,
+                bound=config.bound,
+                activation=config.activation,
+            )
+        return self._held
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy makes its own passes: these hold addresses and buffers of this one.
+        return self.__dict__ | {"_held": None}
+
+    @property
+    def _dropout(self) -> float:
+        return self.config.dropout if self.training else 0.0
 
     def _density(self, target: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return noise and log p in plain PyTorch."""
@@ -173,10 +183,16 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, passes: Passes, target: Tensor, condition: Tensor, weight: Tensor, *parameters: Tensor
+        ctx: Any,
+        passes: Passes,
+        dropout: float,
+        target: Tensor,
+        condition: Tensor,
+        weight: Tensor,
+        *_: Tensor,
     ) -> Tensor:
         share = weight / weight.sum()
-        log_prob, ctx.gradients, _, _ = passes.gradients(target, condition, -share)
+        log_prob, ctx.gradients, *_ = passes.gradients(target, condition, -share, dropout=dropout)
         return -(log_prob * share).sum()
 
     @staticmethod
@@ -184,14 +200,14 @@ class _Loss(torch.autograd.Function):
         gradients = ctx.gradients
         if upstream[0].item() != 1.0:
             gradients = torch._foreach_mul(gradients, upstream[0].item())
-        return None, None, None, None, *gradients
+        return None, None, None, None, None, *gradients
 
 
 class _LogProb(torch.autograd.Function):
     """log p row by row; its gradient runs the forward pass once more instead of keeping it."""
 
     @staticmethod
-    def forward(ctx: Any, passes: Passes, target: Tensor, condition: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, passes: Passes, target: Tensor, condition: Tensor, *_: Tensor) -> Tensor:
         ctx.passes = passes
         ctx.save_for_backward(target, condition)
         return passes.density(target, condition)[1]
@@ -199,5 +215,7 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         target, condition = ctx.saved_tensors
-        _, gradients, by_target, by_condition = ctx.passes.gradients(target, condition, upstream[0], of_rows=True)
+        _, gradients, by_target, by_condition = ctx.passes.gradients(
+            target, condition, upstream[0], dropout=0.0, of_rows=True
+        )
         return None, by_target, by_condition, *gradients

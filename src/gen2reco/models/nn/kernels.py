@@ -301,3 +301,18 @@ def activate_backward() -> Kernel:
             gradient[row, column] = product
             sums[row, kernel.zero] = sums[row, kernel.zero] + product
     return kernel.compile()
+
+
+@lru_cache(maxsize=2)
+def move_rows(*, add: bool) -> Kernel:
+    """Kernel (source, target, rows, count, columns): source = target[rows], or with `add` target[rows] += source."""
+    kernel = Kernel("move_rows", arrays=("source", "target"), integers=("rows",), counts=("count", "columns"))
+    source, target = kernel["source"], kernel["target"]
+    for number in kernel.loop(kernel.count("count")):
+        row = kernel["rows"].integer(number)
+        for column in kernel.loop(kernel.count("columns"), LANES):
+            if add:
+                target[row, column] = target[row, column] + source[number, column]
+            else:
+                source[number, column] = target[row, column]
+    return kernel.compile()

@@ -14,12 +14,13 @@ is that the number of columns must be a multiple of `LANES`: callers pad.
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -279,12 +280,17 @@ class Kernel:
         self._call = self._signature(self._engine.get_function_address(self._function.name))
         return self
 
-    def __call__(self, *arguments: Any) -> None:
-        """Run on tensors (arrays, then integers, in the order named), followed by the counts.
+    def bind(self, *arguments: Any) -> Callable[[], None]:
+        """Return a call on these tensors (arrays, then integers, in the order named) and counts.
 
-        The interpreter lock is free meanwhile, so threads that work on different columns run side by side.
+        The tensors' memory is looked up now: they must stay alive and where they are. The interpreter lock is free
+        during the call, so threads that work on different columns run side by side.
         """
         tensors: tuple[torch.Tensor, ...] = arguments[: self._tensors]
-        self._call(
-            *[t.data_ptr() for t in tensors], *[t.stride(0) for t in tensors], *arguments[self._tensors :]
-        )
+        places = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
+        numbers = [ctypes.c_int64(n) for n in (*(t.stride(0) for t in tensors), *arguments[self._tensors :])]
+        return partial(self._call, *places, *numbers)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run once; see `bind`."""
+        self.bind(*arguments)()

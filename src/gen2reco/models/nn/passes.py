@@ -1,15 +1,17 @@
 """The flow's passes in compiled mode: sampling, density, and the density's gradient, block by block.
 
 Everything is feature-major and stays in the processor's cache: a block is as many columns as fit, it runs through all
-couplings in buffers that are used again for the next block, and the gradient of a block follows its forward pass at
-once. Only the matrix products are PyTorch's. Columns are padded to whole vectors with zeros.
+couplings in buffers that serve again for the next block, and the gradient of a block follows its forward pass at
+once. Only the matrix products are PyTorch's. A pass is a list of calls on ready-made buffers, since looking up a few
+thousand small tensors would cost as much as the splines. Columns are padded to whole vectors with zeros.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,46 +21,14 @@ from gen2reco.models.nn.lanes import LANES
 from gen2reco.models.nn.threads import over_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gen2reco.models.nn.coupling import Coupling
 
 CACHE = 1 << 18
 """Numbers of raw spline parameters in a block: 1 MiB, what a core's own cache holds."""
 
-TRAINING_COLUMNS = 512
-"""Most columns of a block in training, so that the default batch of 1024 occupies two cores."""
-
 _LOG_2PI = math.log(2.0 * math.pi)
-
-
-class _Layers:
-    """What a pass needs of one coupling, looked up once per call."""
-
-    def __init__(self, coupling: Coupling) -> None:
-        self.kept, self.moved = coupling.kept, coupling.moved
-        self.weights: list[Tensor] = [layer.weight for layer in coupling.layers]
-        self.biases: list[Tensor] = [layer.bias for layer in coupling.layers]
-        self.widths = [weight.shape[0] for weight in self.weights[:-1]]
-        self.inputs, self.outputs = self.weights[0].shape[1], self.weights[-1].shape[0]
-
-
-class _Buffers(threading.local):
-    """Named float32 matrices of one thread, kept from block to block."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
-
-    def get(self, name: str, rows: int, columns: int) -> Tensor:
-        held = self._held.get(name)
-        if held is None or held.shape[0] < rows or held.shape[1] != columns:
-            # Made outside inference mode, since training may use the same buffer afterwards.
-            with torch.inference_mode(False):
-                held = self._held[name] = torch.zeros(rows, columns)
-        return held[:rows]
-
-
-_buffers = _Buffers()
 
 
 class Passes:
@@ -78,208 +48,320 @@ class Passes:
         bins: int,
         bound: float,
         activation: str,
-        dropout: float,
     ) -> None:
-        self.layers = [_Layers(coupling) for coupling in couplings]
-        self.location, self.log_scale = location[:, None], log_scale[:, None]
-        self.bins, self.bound, self.activation, self.dropout = bins, bound, activation, dropout
-        self.targets = len(location)
-        self.parameters = [p for layer in self.layers for pair in zip(layer.weights, layer.biases) for p in pair]
-        self.parameters += [location, log_scale]
-        self.outputs = max(layer.outputs for layer in self.layers)
+        self.couplings = list(couplings)
+        self.location, self.log_scale = location.detach()[:, None], log_scale.detach()[:, None]
+        self.bins, self.bound, self.activation = bins, bound, activation
+        layers = [layer for coupling in self.couplings for layer in coupling.layers]
+        # In this order gradients of all biases lie side by side and are summed over columns at once.
+        self.parameters = [layer.weight for layer in layers] + [layer.bias for layer in layers] + [location, log_scale]
+        self._shapes = [parameter.shape for parameter in self.parameters]
+        self._addresses = self._where()
+        self._made = _Made()
 
-    def columns(self, rows: int, most: int = 2048) -> int:
-        """Columns of a block: a power of two that depends on the network alone, unless there are fewer rows."""
-        fitting = 1 << max(CACHE // self.outputs, 128).bit_length() - 1
-        return min(fitting, most, -(-rows // LANES) * LANES)
+    def current(self) -> bool:
+        """Whether weights and row numbers are still where they were when the passes were made."""
+        return self._addresses == self._where()
+
+    def _where(self) -> list[int]:
+        rows = [rows for coupling in self.couplings for rows in (coupling.kept, coupling.moved)]
+        return [tensor.data_ptr() for tensor in (*self.parameters, *rows)]
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return targets [rows, targets] from noise of the same shape."""
-        inverse = kernels.spline_inverse(self.bins, self.bound)
-        activate = kernels.activate(self.activation)
-        size = self.columns(len(noise))
+        size = self._columns(len(noise))
+        scale = torch.exp(self.log_scale)
         with torch.inference_mode(False):
             sampled = torch.empty(noise.shape)
 
         def block(_: int, start: int, stop: int) -> None:
-            state, inputs = self._load(noise, condition, start, stop, size)
-            state.mul_(torch.exp(self.log_scale)).add_(self.location)
-            for layer in reversed(self.layers):
-                raw = self._raw(layer, state, inputs, activate)
-                inverse(raw, layer.biases[-1], state, layer.moved, len(layer.moved), size)
-            sampled[start:stop] = state[:, : stop - start].t()
+            run = self._pass(_Sampling, size)
+            run.load(noise, condition, start, stop)
+            torch.addcmul(self.location, run.state, scale, out=run.state)
+            run.run()
+            sampled[start:stop] = run.state[:, : stop - start].t()
 
         over_blocks(block, len(noise), size)
         return sampled
 
     def density(self, target: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return the noise that gives `target`, [rows, targets], and log p(target | condition), [rows]."""
-        forward = kernels.spline_forward(self.bins, self.bound, keep=False)
-        activate = kernels.activate(self.activation)
-        size = self.columns(len(target))
+        size = self._columns(len(target))
         with torch.inference_mode(False):
             noise, log_prob = torch.empty(target.shape), torch.empty(len(target))
 
         def block(_: int, start: int, stop: int) -> None:
-            state, inputs = self._load(target, condition, start, stop, size)
-            log_slope = _buffers.get("log_slope", 1, size).zero_()
-            for layer in self.layers:
-                raw = self._raw(layer, state, inputs, activate)
-                forward(
-                    raw, layer.biases[-1], state, log_slope, log_slope, layer.moved, len(layer.moved), size
-                )
-            pull = (state - self.location) * torch.exp(-self.log_scale)
-            log_prob[start:stop] = self._log_prob(log_slope, pull)[: stop - start]
+            run = self._pass(_Density, size)
+            run.load(target, condition, start, stop)
+            run.run()
+            pull = self._pull(run.state)
+            log_prob[start:stop] = self._log_prob(run.log_slope, pull)[: stop - start]
             noise[start:stop] = pull[:, : stop - start].t()
 
         over_blocks(block, len(target), size)
         return noise, log_prob
 
     def gradients(
-        self, target: Tensor, condition: Tensor, upstream: Tensor, *, of_rows: bool = False
+        self, target: Tensor, condition: Tensor, upstream: Tensor, *, dropout: float, of_rows: bool = False
     ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         """Return log p and the gradients of sum(upstream * log p).
 
         Args:
             target: [rows, targets]; condition: [rows, conditions].
             upstream: [rows].
+            dropout: share of hidden numbers left out.
             of_rows: whether the gradients of target and condition are wanted too.
 
         Returns:
             log p [rows]; gradients of `parameters`; of target and of condition, empty unless wanted.
         """
-        size = self.columns(len(target), TRAINING_COLUMNS)
-        blocks = -(-len(target) // size)
-        shapes = [p.shape for p in self.parameters]
+        size = self._columns(len(target), learning=True)
         log_prob = torch.empty(len(target))
-        # Each block has its own gradients, summed in order: the sum does not know how many threads there were.
-        sums = torch.empty(blocks, sum(shape.numel() for shape in shapes))
         by_target = torch.empty(target.shape if of_rows else 0)
         by_condition = torch.empty(condition.shape if of_rows else 0)
+        by_block = [log_prob] * -(-len(target) // size)
+        seeds = torch.randint(1 << 62, (len(by_block),)).tolist() if dropout else []
 
         def block(number: int, start: int, stop: int) -> None:
-            state, inputs = self._load(target, condition, start, stop, size)
-            pulled = _buffers.get("upstream", 1, size)
-            pulled[0, : stop - start] = upstream[start:stop]
-            pulled[0, stop - start :] = 0.0
-            views = _views(sums[number], shapes)
-            log_slope = self._forward(state, inputs)
-            by_location, by_scale = views[-2:]
-            pull = (state - self.location) * torch.exp(-self.log_scale)
-            log_prob[start:stop] = self._log_prob(log_slope, pull)[: stop - start]
-            torch.sum(pulled * (pull * pull - 1.0), 1, out=by_scale)
-            gradient = pull.mul_(pulled).mul_(-torch.exp(-self.log_scale))
-            torch.sum(-gradient, 1, out=by_location)
-            by_inputs = self._backward(gradient, pulled, views, of_rows=of_rows)
+            run = self._pass(_Learning, size, dropout=dropout, of_rows=of_rows)
+            width = stop - start
+            if dropout:
+                run.generator.manual_seed(seeds[number])
+            run.load(target, condition, start, stop)
+            run.upstream[0, :width] = upstream[start:stop]
+            run.upstream[0, width:] = 0.0
+            run.run()
+            pull = self._pull(run.state)
+            log_prob[start:stop] = self._log_prob(run.log_slope, pull)[:width]
+            run.run_back(pull, torch.exp(-self.log_scale))
+            by_block[number] = run.flat.clone()
             if of_rows:
-                by_target[start:stop] = gradient[:, : stop - start].t()
-                by_condition[start:stop] = by_inputs[:, : stop - start].t()
+                by_target[start:stop] = run.gradient[:, :width].t()
+                by_condition[start:stop] = run.by_condition[:, :width].t()
 
         over_blocks(block, len(target), size)
-        total = sums[0]
-        for number in range(1, blocks):
-            total += sums[number]
-        return log_prob, _views(total, shapes), by_target, by_condition
+        # Summed in the blocks' order, whichever thread was first.
+        total = by_block[0]
+        for part in by_block[1:]:
+            total += part
+        return log_prob, _views(total, self._shapes), by_target, by_condition
 
-    def _load(
-        self, values: Tensor, condition: Tensor, start: int, stop: int, size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return state [targets, size] and the conditioners' inputs, of which only the condition is filled."""
-        state = _buffers.get("state", self.targets, size)
-        conditions = condition.shape[1]
-        inputs = _buffers.get("inputs", conditions + self.targets, size)
-        state[:, : stop - start] = values[start:stop].t()
-        inputs[:conditions, : stop - start] = condition[start:stop].t()
-        if stop - start < size:
-            state[:, stop - start :] = 0.0
-            inputs[:conditions, stop - start :] = 0.0
-        return state, inputs
+    def _columns(self, rows: int, *, learning: bool = False) -> int:
+        """Columns of a block: a power of two that depends on the network, or in learning on the rows, never on threads."""
+        outputs = max(coupling.layers[-1].weight.shape[0] for coupling in self.couplings)
+        size = 1 << max(CACHE // outputs, 128).bit_length() - 1
+        if learning:
+            # Long blocks make good products, but a batch should occupy more than one core.
+            size = 1 << max(256, min(1024, rows // 2)).bit_length() - 1
+        return min(size, -(-rows // LANES) * LANES)
+
+    def _pass(self, kind: Any, size: int, **options: Any) -> Any:
+        """Return this thread's pass for blocks of `size` columns, made at its first use."""
+        key = (kind, size, *options.values())
+        made = self._made.by_key.get(key)
+        if made is None:
+            # Outside inference mode, since training may use what sampling made.
+            with torch.inference_mode(False), torch.no_grad():
+                made = self._made.by_key[key] = kind(self, size, **options)
+        return made
+
+    def _pull(self, state: Tensor) -> Tensor:
+        return (state - self.location) * torch.exp(-self.log_scale)
 
     def _log_prob(self, log_slope: Tensor, pull: Tensor) -> Tensor:
-        constant = self.log_scale.sum() + 0.5 * self.targets * _LOG_2PI
+        constant = self.log_scale.sum() + 0.5 * len(self.location) * _LOG_2PI
         return log_slope[0] - 0.5 * (pull * pull).sum(0) - constant
 
-    def _raw(self, layer: _Layers, state: Tensor, inputs: Tensor, activate: kernels.Kernel) -> Tensor:
-        """Return raw spline parameters without the last bias, [moved * (3 bins - 1), columns]."""
-        size = state.shape[1]
-        hidden = inputs[: layer.inputs]
-        if len(layer.kept):
-            torch.index_select(state, 0, layer.kept, out=hidden[layer.inputs - len(layer.kept) :])
-        for step, (weight, bias) in enumerate(zip(layer.weights[:-1], layer.biases[:-1], strict=True)):
-            following = _buffers.get(f"hidden{step}", len(bias), size)
-            torch.mm(weight, hidden, out=following)
-            activate(following, bias, len(bias), size)
+
+class _Made(threading.local):
+    """The passes that each thread has made for itself."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[tuple[Any, ...], Any] = {}
+
+
+class _Pass:
+    """Buffers of one thread, and the calls that carry a block of columns through all couplings."""
+
+    def __init__(self, passes: Passes, size: int) -> None:
+        self.size, self.passes = size, passes
+        self.calls: list[Callable[[], Any]] = []
+        self._buffers: dict[str, Tensor] = {}
+        first = passes.couplings[0]
+        self.conditions = first.layers[0].weight.shape[1] - len(first.kept)
+        self.targets = len(passes.location)
+        self.state = self.buffer("state", self.targets)
+        self.inputs = self.buffer("inputs", self.conditions + self.targets)
+        self.log_slope = self.buffer("log_slope", 1)
+
+    def buffer(self, name: str, rows: int) -> Tensor:
+        """Return `rows` rows of the named matrix, which grows where they are more than before."""
+        held = self._buffers.get(name)
+        if held is None or len(held) < rows:
+            held = self._buffers[name] = torch.zeros(rows, self.size)
+        return held[:rows]
+
+    def load(self, values: Tensor, condition: Tensor, start: int, stop: int) -> None:
+        """Fill state and condition from rows [start, stop) of row-major tables, and pad."""
+        width = stop - start
+        for rows, table in ((self.state, values), (self.inputs[: self.conditions], condition)):
+            rows[:, :width] = table[start:stop].t()
+            if width < self.size:
+                rows[:, width:] = 0.0
+        self.log_slope.zero_()
+
+    def run(self) -> None:
+        """Map the state in place."""
+        for call in self.calls:
+            call()
+
+    def add(self, kernel: kernels.Kernel, *arguments: Any) -> None:
+        """Append the call of a kernel over all columns."""
+        self.calls.append(kernel.bind(*arguments, self.size))
+
+    def multiply(self, matrix: Tensor, incoming: Tensor, outgoing: Tensor) -> None:
+        """Append outgoing = matrix @ incoming."""
+        self.calls.append(partial(torch.mm, matrix.detach(), incoming, out=outgoing))
+
+    def conditioner(self, coupling: Coupling) -> Tensor:
+        """Append the network of a coupling; return where its raw parameters will be, without the last bias."""
+        passes, hidden = self.passes, self.inputs[: self.conditions + len(coupling.kept)]
+        self.add(kernels.move_rows(add=False), hidden[self.conditions :], self.state, coupling.kept, len(coupling.kept))
+        for step, layer in enumerate(coupling.layers[:-1]):
+            following = self.buffer(f"hidden{step}", len(layer.bias))
+            self.multiply(layer.weight, hidden, following)
+            self.add(kernels.activate(passes.activation), following, layer.bias, len(layer.bias))
             hidden = following
-        raw = _buffers.get("raw", layer.outputs, size)
-        return torch.mm(layer.weights[-1], hidden, out=raw)
+        raw = self.buffer("raw", len(coupling.layers[-1].bias))
+        self.multiply(coupling.layers[-1].weight, hidden, raw)
+        return raw
 
-    def _forward(self, state: Tensor, inputs: Tensor) -> Tensor:
-        """Map `state` to noise in place and return log |slope|, keeping in buffers what `_backward` needs."""
-        forward = kernels.spline_forward(self.bins, self.bound, keep=True)
-        activate = kernels.activate_and_keep(self.activation)
-        size = state.shape[1]
-        log_slope = _buffers.get("log_slope", 1, size).zero_()
-        for number, layer in enumerate(self.layers):
-            kept = len(layer.kept)
-            hidden = _buffers.get(f"{number}.inputs", layer.inputs, size)
-            hidden[: layer.inputs - kept] = inputs[: layer.inputs - kept]
-            if kept:
-                torch.index_select(state, 0, layer.kept, out=hidden[layer.inputs - kept :])
-            for step, (weight, bias) in enumerate(zip(layer.weights[:-1], layer.biases[:-1], strict=True)):
-                slope = _buffers.get(f"{number}.slope{step}", len(bias), size)
-                active = _buffers.get(f"{number}.active{step}", len(bias), size)
-                torch.mm(weight, hidden, out=slope)
-                activate(slope, bias, active, len(bias), size)
-                if self.dropout:
-                    keep = torch.rand_like(active) >= self.dropout
-                    for matrix in (active, slope):
-                        matrix.mul_(keep).div_(1.0 - self.dropout)
-                hidden = active
-            raw = _buffers.get(f"{number}.raw", layer.outputs, size)
-            torch.mm(layer.weights[-1], hidden, out=raw)
-            numbers = _buffers.get(f"{number}.kept", len(layer.moved) * kernels.KEPT, size)
-            forward(raw, layer.biases[-1], state, log_slope, numbers, layer.moved, len(layer.moved), size)
-        return log_slope
 
-    def _backward(self, gradient: Tensor, upstream: Tensor, views: list[Tensor], *, of_rows: bool) -> Tensor:
-        """Turn the gradient of the noise into that of the targets in place; fill `views` with the parameters'.
+class _Sampling(_Pass):
+    """From noise to targets."""
 
-        Returns:
-            The gradient of the condition, if wanted.
-        """
-        backward = kernels.spline_backward(self.bins, self.bound)
-        deactivate = kernels.activate_backward()
-        size = gradient.shape[1]
-        by_condition = torch.zeros(self.layers[0].inputs - len(self.layers[0].kept), size if of_rows else 0)
-        end = len(views) - 2
-        for number, layer in reversed(list(enumerate(self.layers))):
-            steps = len(layer.weights)
-            end -= 2 * steps
-            raw = _buffers.get(f"{number}.raw", layer.outputs, size)
-            numbers = _buffers.get(f"{number}.kept", len(layer.moved) * kernels.KEPT, size)
-            partial = _buffers.get("sums", max(layer.outputs, *layer.widths, 1), LANES).zero_()
-            backward(raw, numbers, gradient, upstream, partial, layer.moved, len(layer.moved), size)
-            outgoing = raw
-            for step in reversed(range(steps)):
-                by_weight, by_bias = views[end + 2 * step : end + 2 * step + 2]
-                torch.sum(partial[: len(by_bias)], 1, out=by_bias)
-                name = f"{number}.active{step - 1}" if step else f"{number}.inputs"
-                incoming = _buffers.get(name, layer.weights[step].shape[1], size)
-                torch.mm(outgoing, incoming.t(), out=by_weight)
-                if step:
-                    slope = _buffers.get(f"{number}.slope{step - 1}", len(incoming), size)
-                    following = _buffers.get(f"gradient{step % 2}", len(incoming), size)
-                    torch.mm(layer.weights[step].t(), outgoing, out=following)
-                    partial = _buffers.get("sums", len(incoming), LANES).zero_()
-                    deactivate(following, slope, partial, len(incoming), size)
-                    outgoing = following
-            first = layer.weights[0].t()
-            conditions = layer.inputs - len(layer.kept)
-            if len(layer.kept):
-                gradient.index_add_(0, layer.kept, torch.mm(first[conditions:], outgoing))
-            if of_rows:
-                by_condition.addmm_(first[:conditions], outgoing)
-        return by_condition
+    def __init__(self, passes: Passes, size: int) -> None:
+        super().__init__(passes, size)
+        inverse = kernels.spline_inverse(passes.bins, passes.bound)
+        for coupling in reversed(passes.couplings):
+            raw = self.conditioner(coupling)
+            self.add(inverse, raw, coupling.layers[-1].bias, self.state, coupling.moved, len(coupling.moved))
+
+
+class _Density(_Pass):
+    """From targets to noise, with log |slope|."""
+
+    def __init__(self, passes: Passes, size: int) -> None:
+        super().__init__(passes, size)
+        forward = kernels.spline_forward(passes.bins, passes.bound, keep=False)
+        for coupling in passes.couplings:
+            raw, moved = self.conditioner(coupling), coupling.moved
+            bias = coupling.layers[-1].bias
+            self.add(forward, raw, bias, self.state, self.log_slope, self.log_slope, moved, len(moved))
+
+
+class _Learning(_Pass):
+    """As `_Density`, keeping what the gradient needs; then the gradient from noise back to parameters and rows.
+
+    Attributes:
+        upstream: gradient of log p, [1, columns].
+        gradient: of the state, [targets, columns]; by_condition: of the condition.
+        flat: gradients of all parameters, one after the other.
+    """
+
+    def __init__(self, passes: Passes, size: int, *, dropout: float, of_rows: bool) -> None:
+        super().__init__(passes, size)
+        self.dropout, self.generator = dropout, torch.Generator()
+        self.upstream, self.gradient = self.buffer("upstream", 1), self.buffer("gradient", self.targets)
+        self.by_condition = self.buffer("by_condition", self.conditions)
+        shapes = [parameter.shape for parameter in passes.parameters]
+        self.flat = torch.zeros(sum(shape.numel() for shape in shapes))
+        views = _views(self.flat, shapes)
+        layers = (len(views) - 2) // 2
+        biases = [shape.numel() for shape in shapes[layers:-2]]
+        before = sum(shape.numel() for shape in shapes[:layers])
+        self.partial = torch.zeros(sum(biases), LANES)
+        self.by_biases = self.flat[before : before + sum(biases)]
+        self.by_location, self.by_log_scale = views[-2:]
+
+        tapes = [self._forward(number, coupling) for number, coupling in enumerate(passes.couplings)]
+        self._calls_forward, self.calls = self.calls, []
+        partial_by_layer = list(self.partial.split(biases))
+        end = layers
+        for coupling, tape in zip(reversed(passes.couplings), reversed(tapes), strict=True):
+            start = end - len(coupling.layers)
+            self._backward(coupling, tape, views[start:end], partial_by_layer[start:end], of_rows=of_rows)
+            end = start
+        self._calls_back, self.calls = self.calls, self._calls_forward
+
+    def run_back(self, pull: Tensor, per_scale: Tensor) -> None:
+        """Fill `flat`, `gradient` and `by_condition`, given the pull of the base, [targets, columns]."""
+        torch.sum(self.upstream * (pull * pull - 1.0), 1, out=self.by_log_scale)
+        torch.mul(pull * self.upstream, per_scale, out=self.gradient)
+        torch.sum(self.gradient, 1, out=self.by_location)
+        self.gradient.neg_()
+        self.by_condition.zero_()
+        self.partial.zero_()
+        for call in self._calls_back:
+            call()
+        torch.sum(self.partial, 1, out=self.by_biases)
+
+    def _forward(self, number: int, coupling: Coupling) -> list[Tensor]:
+        """Append a coupling's forward calls; return its matrices: inputs, (active, slope) per hidden layer, raw, kept."""
+        passes, kept = self.passes, len(coupling.kept)
+        hidden = self.buffer(f"{number}.inputs", self.conditions + kept)
+        self.calls.append(partial(hidden[: self.conditions].copy_, self.inputs[: self.conditions]))
+        self.add(kernels.move_rows(add=False), hidden[self.conditions :], self.state, coupling.kept, kept)
+        tape = [hidden]
+        for step, layer in enumerate(coupling.layers[:-1]):
+            width = len(layer.bias)
+            active = self.buffer(f"{number}.active{step}", width)
+            slope = self.buffer(f"{number}.slope{step}", width)
+            self.multiply(layer.weight, hidden, slope)
+            self.add(kernels.activate_and_keep(passes.activation), slope, layer.bias, active, width)
+            if self.dropout:
+                self.calls.append(partial(self._drop, active, slope))
+            tape += [active, slope]
+            hidden = active
+        last, moved = coupling.layers[-1], coupling.moved
+        raw = self.buffer(f"{number}.raw", len(last.bias))
+        numbers = self.buffer(f"{number}.kept", len(moved) * kernels.KEPT)
+        self.multiply(last.weight, hidden, raw)
+        forward = kernels.spline_forward(passes.bins, passes.bound, keep=True)
+        self.add(forward, raw, last.bias, self.state, self.log_slope, numbers, moved, len(moved))
+        return [*tape, raw, numbers]
+
+    def _backward(
+        self, coupling: Coupling, tape: list[Tensor], by_weights: list[Tensor], sums: list[Tensor], *, of_rows: bool
+    ) -> None:
+        """Append a coupling's backward calls; `sums` [outputs, LANES] gain the biases' gradients."""
+        passes, moved = self.passes, coupling.moved
+        *rest, outgoing, numbers = tape
+        backward = kernels.spline_backward(passes.bins, passes.bound)
+        self.add(backward, outgoing, numbers, self.gradient, self.upstream, sums[-1], moved, len(moved))
+        for step in range(len(coupling.layers) - 1, 0, -1):
+            *rest, active, slope = rest
+            weight = coupling.layers[step].weight
+            self.multiply(outgoing, active.t(), by_weights[step])
+            following = self.buffer(f"back{step}", len(active))
+            self.multiply(weight.t(), outgoing, following)
+            self.add(kernels.activate_backward(), following, slope, sums[step - 1], len(active))
+            outgoing = following
+        inputs, first = rest[0], coupling.layers[0].weight.detach().t()
+        self.multiply(outgoing, inputs.t(), by_weights[0])
+        kept = len(coupling.kept)
+        if kept:
+            by_kept = self.buffer("by_kept", self.targets)[:kept]
+            self.multiply(first[self.conditions :], outgoing, by_kept)
+            self.add(kernels.move_rows(add=True), by_kept, self.gradient, coupling.kept, kept)
+        if of_rows:
+            self.calls.append(partial(self.by_condition.addmm_, first[: self.conditions], outgoing))
+
+    def _drop(self, active: Tensor, slope: Tensor) -> None:
+        stays = torch.empty_like(active).bernoulli_(1.0 - self.dropout, generator=self.generator)
+        stays /= 1.0 - self.dropout
+        active *= stays
+        slope *= stays
 
 
 def _views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
