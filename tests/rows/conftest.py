@@ -71,3 +71,46 @@ def four_events() -> dict[str, Any]:
             "Jet_mass": [[5.0, 8.0, 0.0], [10.0], [], [6.0, 4.0]],
         }
     )
+
+
+@pytest.fixture
+def wjet_columns() -> Callable[..., dict[str, Any]]:
+    """Events shaped as those of the `wjet` study; some lack a muon or a jet on either side."""
+
+    def make(entries: int = 200, seed: int = 1) -> dict[str, Any]:
+        rng = np.random.default_rng(seed)
+
+        def collection(name: str, most: int, **more: Callable[[int], Any]) -> dict[str, Any]:
+            counts = rng.integers(0, most + 1, entries)
+            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+            n = int(offsets[-1])
+            fields = {
+                "pt": rng.exponential(30, n).astype(np.float32) + 10,
+                "eta": rng.normal(0, 1.5, n).astype(np.float32),
+                "phi": rng.uniform(-np.pi, np.pi, n).astype(np.float32),
+                "mass": rng.exponential(5, n).astype(np.float32) + 0.1,
+                **{field: fill(n) for field, fill in more.items()},
+            }
+            return {f"{name}_{field}": Jagged(offsets, x) for field, x in fields.items()}
+
+        columns: dict[str, Any] = {
+            "run": np.ones(entries, np.uint32),
+            "luminosityBlock": np.ones(entries, np.uint32),
+            "event": np.arange(100, 100 + entries, dtype=np.uint64),
+            "genWeight": rng.choice([1.0, -1.0], entries),
+        }
+        for name in ("GenMET", "MET"):
+            columns[f"{name}_pt"] = rng.exponential(30, entries).astype(np.float32)
+            columns[f"{name}_phi"] = rng.uniform(-np.pi, np.pi, entries).astype(np.float32)
+        columns |= collection(
+            "GenPart",
+            4,
+            pdgId=lambda n: rng.choice(np.array([13, -13, 22], np.int32), n),
+            isPrompt=lambda n: rng.random(n) < 0.7,
+        )
+        columns |= collection("GenJet", 5)
+        columns |= collection("Jet", 4)
+        columns |= collection("Muon", 2, charge=lambda n: rng.choice(np.array([1, -1], np.int8), n))
+        return columns
+
+    return make

@@ -318,7 +318,8 @@ class Namespace:
         name = node.id
         if name in FUNCTIONS:
             parsed.fail(node, f"{name!r} is a function: {FUNCTIONS[name].usage}")
-        known = [*self.define, *self._bound, *self._store.sources]
+        alone = [column for column in self._store.names if "_" not in column]
+        known = [*self.define, *self._bound, *alone]
         place = "not under `define` and no column"
         if scope is not None:
             known += field_names(scope)

@@ -63,8 +63,8 @@ def _components(block: str, target: Target, texts: tuple[str, ...]) -> list[Want
     return [Wanted(block, *pair) for pair in zip(target.name, texts, strict=True)]
 
 
-def _origins(items: list[Wanted], define: Mapping[str, str]) -> set[str]:
-    return set().union(*(things_named(item.expression, define) for item in items))
+def _origins(items: list[Wanted], define: Mapping[str, str]) -> frozenset[str]:
+    return frozenset().union(*(things_named(item.expression, define) for item in items))
 
 
 def columns_needed(study: Study, part: Part, available: Available, *, targets: bool) -> list[str]:

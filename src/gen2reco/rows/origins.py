@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gen2reco.rows.functions import FUNCTIONS
@@ -12,13 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def things_named(expression: str, define: Mapping[str, str]) -> set[str]:
+def things_named(expression: str, define: Mapping[str, str]) -> frozenset[str]:
     """Return the collections, objects and columns that an expression rests on, through `define`.
 
     No file is needed. A bare name inside a condition is taken for a field of the collection, and
     left out, unless it is used as an object there.
     """
-    return _Reading(define).read(expression)
+    return _things_named(expression, tuple(define.items()))
+
+
+@lru_cache(maxsize=1024)
+def _things_named(expression: str, define: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    # Every chunk of a file asks again for the same study.
+    return frozenset(_Reading(dict(define)).read(expression))
 
 
 class _Reading:
