@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen2reco.errors import StudyError
@@ -312,6 +312,7 @@ objects = st.lists(
 )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(objects, objects), min_size=1, max_size=6))
 def test_against_a_loop_over_events(events):
     """The columnar answers are those of a plain loop, for any lists."""

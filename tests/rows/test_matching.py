@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen2reco.errors import EventFileError
@@ -113,6 +113,7 @@ points = st.lists(
 )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.tuples(points, points), min_size=1, max_size=4), st.floats(0.1, 3))
 def test_one_to_one_and_no_closer_pair_is_left(events, radius):
     """Partners point to each other; no pair left out is closer than both its objects' matches."""
