@@ -1,0 +1,216 @@
+"""Transforms of one column at a time: standardize, log, asinh, logit, threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from gen2reco.errors import StudyError
+from gen2reco.features import transform
+from gen2reco.features.arrays import library, like
+from gen2reco.features.transform import Transform, floats, mean_and_deviation, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from gen2reco.features.arrays import Array
+
+    Given = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Standardize(Transform):
+    """(x - mean) / deviation: the unit of x cancels."""
+
+    kind: ClassVar[str] = "standardize"
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
+        """Take mean and standard deviation, far outliers pulled in."""
+        mean, deviation = mean_and_deviation(values)
+        return cls(floats(mean), floats(deviation))
+
+    def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return (x - mean) / deviation."""
+        return (values - like(values, self.mean)) / like(values, self.deviation)
+
+    def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return mean + deviation y."""
+        return values * like(values, self.deviation) + like(values, self.mean)
+
+    def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return minus the sum of log deviations, in every row."""
+        lib = library(values)
+        return (lib.zeros_like(values) - lib.log(like(values, self.deviation))).sum(1)
+
+
+@dataclass(frozen=True)
+class Log(Transform):
+    """log x, x in its own unit (GeV for momenta); -inf at zero, which becomes a point mass."""
+
+    kind: ClassVar[str] = "log"
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
+        """Check that nothing is negative; there is nothing to fit."""
+        _refuse_below(values, 0.0, "log", "asinh serves quantities of both signs")
+        return cls()
+
+    def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return log x, -inf where x <= 0."""
+        return _log(values)
+
+    def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return exp y."""
+        return library(values).exp(values)
+
+    def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return -log x, summed over columns."""
+        return -_log(values).sum(1)
+
+
+@dataclass(frozen=True)
+class Asinh(Transform):
+    """asinh((x - centre) / width): linear in the core, logarithmic in the tails of both sides.
+
+    The centre is the median and the width half the central 68 % width, in the unit of x.
+    """
+
+    kind: ClassVar[str] = "asinh"
+    centre: tuple[float, ...]
+    width: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
+        """Take the median and half the central 68 % width."""
+        return cls(floats(np.median(values, axis=0)), floats(spread(values)))
+
+    def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return asinh((x - centre) / width)."""
+        return library(values).arcsinh(self._reduced(values))
+
+    def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return centre + width sinh y."""
+        return library(values).sinh(values) * like(values, self.width) + like(values, self.centre)
+
+    def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return -log(width) - log(1 + ((x - centre) / width)^2) / 2, summed over columns."""
+        lib = library(values)
+        slope = lib.log1p(self._reduced(values) ** 2) / 2 + lib.log(like(values, self.width))
+        return -slope.sum(1)
+
+    def _reduced(self, values: Array) -> Array:
+        return (values - like(values, self.centre)) / like(values, self.width)
+
+
+class LogitOptions(transform.Options):
+    """Where a bounded quantity begins and ends, in its own unit."""
+
+    low: float = Field(0.0, allow_inf_nan=False)
+    high: float = Field(1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LogitOptions:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must lie below high ({self.high:g})")
+        return self
+
+
+@dataclass(frozen=True)
+class Logit(Transform):
+    """log((x - low) / (high - x)), for quantities between bounds; these become point masses."""
+
+    kind: ClassVar[str] = "logit"
+    Options: ClassVar[type[transform.Options]] = LogitOptions
+    low: float
+    high: float
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
+        """Check that everything lies between the bounds."""
+        _refuse_below(values, options.low, "logit", "set its options low and high")
+        _refuse_below(-values, -options.high, "logit", "set its options low and high")
+        return cls(options.low, options.high)
+
+    def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return log((x - low) / (high - x)), -inf and inf at and beyond the bounds."""
+        return _log(values - self.low) - _log(self.high - values)
+
+    def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return low + (high - low) / (1 + exp(-y)), exact next to either bound."""
+        lib = library(values)
+        decay = lib.exp(-lib.abs(values))
+        inside = (self.high - self.low) * (decay / (1 + decay))
+        return lib.where(values < 0, self.low + inside, self.high - inside)
+
+    def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return log((high - low) / ((x - low) (high - x))), summed over columns."""
+        width = library(values).log(like(values, (self.high - self.low,)))
+        return (width - _log(values - self.low) - _log(self.high - values)).sum(1)
+
+
+class ThresholdOptions(transform.Options):
+    """Where a quantity begins, in its own unit; `fitted`: just below its smallest value."""
+
+    edge: float | Literal["fitted"] = "fitted"
+
+
+@dataclass(frozen=True)
+class Threshold(Transform):
+    """log(x - edge), for quantities that begin sharply (jets at 15 GeV); decoded ones stay above.
+
+    A fitted edge lies below the smallest value by the mean distance of the smallest ones, which is
+    where a density that starts with a step starts.
+    """
+
+    kind: ClassVar[str] = "threshold"
+    Options: ClassVar[type[transform.Options]] = ThresholdOptions
+    edge: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
+        """Find the edge of each column, or check the one that is given."""
+        if options.edge != "fitted":
+            _refuse_below(values, options.edge, "threshold", "lower its option edge")
+            return cls(floats(np.full(values.shape[1], options.edge)))
+        count = min(20, len(values) - 1)
+        smallest = np.partition(values, count, axis=0)
+        least = smallest[: count + 1].min(axis=0)
+        step = (smallest[count] - least) / max(count, 1)
+        step = np.maximum(step, 1e-6 * spread(values))
+        return cls(floats(least - step))
+
+    def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return log(x - edge), -inf at and below the edge."""
+        return _log(values - like(values, self.edge))
+
+    def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return edge + exp y."""
+        return library(values).exp(values) + like(values, self.edge)
+
+    def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
+        """Return -log(x - edge), summed over columns."""
+        return -_log(values - like(values, self.edge)).sum(1)
+
+
+def _log(values: Array) -> Array:
+    lib = library(values)
+    return lib.log(lib.clip(values, 0.0, math.inf))
+
+
+def _refuse_below(values: NDArray[np.float64], bound: float, kind: str, advice: str) -> None:
+    below = (values < bound).any(axis=1)
+    if below.any():
+        raise StudyError(
+            f"{kind} cannot take {np.count_nonzero(below)} of {len(values)} values, "
+            f"the first in row {int(np.argmax(below))}: {advice}"
+        )
