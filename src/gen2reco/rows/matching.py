@@ -68,7 +68,7 @@ def match(
         EventFileError: GEN and RECO are not of the same number of events.
     """
     gen, reco = _sides((gen_eta, gen_phi, gen_pt), (reco_eta, reco_phi, reco_pt))
-    allowed = np.array([max_delta_r, min_pt_ratio, max_pt_ratio], np.float64)
+    allowed = (float(max_delta_r), float(min_pt_ratio), float(max_pt_ratio))
     return MatchResult(*_by_distance(gen, reco, allowed))
 
 
@@ -104,7 +104,7 @@ def match_by_index(
     """
     gen, reco = _sides((gen_eta, gen_phi, gen_pt), (reco_eta, reco_phi, reco_pt))
     indices = tuple(np.asarray(column.content, np.int64) for column in (gen_index, reco_index))
-    allowed = np.array([np.inf, min_pt_ratio, max_pt_ratio], np.float64)
+    allowed = (float(min_pt_ratio), float(max_pt_ratio))
     return MatchResult(*_by_index(gen, reco, indices, allowed))
 
 
@@ -126,60 +126,62 @@ def _sides(gen: _Side, reco: _Side) -> tuple[_Arrays, _Arrays]:
 
 
 @compiled
-def _distance(gen: Any, reco: Any, i: Any, j: Any, allowed: Any) -> Any:
-    """Return the distance of GEN object i and RECO object j, infinite for a pair not allowed."""
-    distance = np.sqrt(delta_r2(reco[1][j], reco[2][j], gen[1][i], gen[2][i]))
-    if not distance <= allowed[0]:
-        return np.inf
-    if len(gen[3]) > 0 and len(reco[3]) > 0:
-        ratio_fits = allowed[1] * gen[3][i] <= reco[3][j] <= allowed[2] * gen[3][i]
-        if not ratio_fits:
-            return np.inf
-    return distance
-
-
-@compiled
 def _by_distance(gen: Any, reco: Any, allowed: Any) -> Any:
-    gen_offsets, reco_offsets = gen[0], reco[0]
-    reco_of_gen = np.full(len(gen[1]), -1, np.int64)
-    gen_of_reco = np.full(len(reco[1]), -1, np.int64)
-    delta_r = np.full(len(gen[1]), np.inf)
+    gen_offsets, gen_eta, gen_phi, gen_pt = gen
+    reco_offsets, reco_eta, reco_phi, reco_pt = reco
+    reach, low, high = allowed
+    window = len(gen_pt) > 0 and len(reco_pt) > 0
+    reco_of_gen = np.full(len(gen_eta), -1, np.int64)
+    gen_of_reco = np.full(len(reco_eta), -1, np.int64)
+    delta_r = np.full(len(gen_eta), np.inf)
+    most = 0
     for event in range(len(gen_offsets) - 1):
-        gens = range(gen_offsets[event], gen_offsets[event + 1])
-        recos = range(reco_offsets[event], reco_offsets[event + 1])
-        distances = np.empty(len(gens) * len(recos))
-        first = np.empty(len(distances), np.int64)
-        second = np.empty(len(distances), np.int64)
+        gens = gen_offsets[event + 1] - gen_offsets[event]
+        most = max(most, gens * (reco_offsets[event + 1] - reco_offsets[event]))
+    square = np.empty(most)
+    first = np.empty(most, np.int64)
+    second = np.empty(most, np.int64)
+    for event in range(len(gen_offsets) - 1):
         pairs = 0
-        for i in gens:
-            for j in recos:
-                distance = _distance(gen, reco, i, j, allowed)
-                if distance < np.inf:
-                    distances[pairs], first[pairs], second[pairs] = distance, i, j
+        for i in range(gen_offsets[event], gen_offsets[event + 1]):
+            for j in range(reco_offsets[event], reco_offsets[event + 1]):
+                d2 = delta_r2(reco_eta[j], reco_phi[j], gen_eta[i], gen_phi[i])
+                fits = d2 <= reach * reach
+                if fits and window:
+                    fits = low * gen_pt[i] <= reco_pt[j] <= high * gen_pt[i]
+                if fits:
+                    square[pairs], first[pairs], second[pairs] = d2, i, j
                     pairs += 1
         # A stable sort keeps the order of the lists among equal distances.
-        for pair in np.argsort(distances[:pairs], kind="mergesort"):
+        for pair in np.argsort(square[:pairs], kind="mergesort"):
             i, j = first[pair], second[pair]
             if reco_of_gen[i] < 0 and gen_of_reco[j] < 0:
-                reco_of_gen[i], gen_of_reco[j], delta_r[i] = j, i, distances[pair]
+                reco_of_gen[i], gen_of_reco[j], delta_r[i] = j, i, np.sqrt(square[pair])
     return reco_of_gen, gen_of_reco, delta_r
 
 
 @compiled
 def _by_index(gen: Any, reco: Any, indices: Any, allowed: Any) -> Any:
-    gen_offsets, reco_offsets = gen[0], reco[0]
+    gen_offsets, gen_eta, gen_phi, gen_pt = gen
+    reco_offsets, reco_eta, reco_phi, reco_pt = reco
     gen_index, reco_index = indices
-    reco_of_gen = np.full(len(gen[1]), -1, np.int64)
-    gen_of_reco = np.full(len(reco[1]), -1, np.int64)
-    delta_r = np.full(len(gen[1]), np.inf)
+    low, high = allowed
+    window = len(gen_pt) > 0 and len(reco_pt) > 0
+    reco_of_gen = np.full(len(gen_eta), -1, np.int64)
+    gen_of_reco = np.full(len(reco_eta), -1, np.int64)
+    delta_r = np.full(len(gen_eta), np.inf)
     for event in range(len(gen_offsets) - 1):
         for j in range(reco_offsets[event], reco_offsets[event + 1]):
             for i in range(gen_offsets[event], gen_offsets[event + 1]):
-                if gen_index[i] == reco_index[j]:
-                    distance = _distance(gen, reco, i, j, allowed)
-                    if distance < delta_r[i]:
-                        if reco_of_gen[i] >= 0:
-                            gen_of_reco[reco_of_gen[i]] = -1
-                        reco_of_gen[i], gen_of_reco[j], delta_r[i] = j, i, distance
-                    break
+                if gen_index[i] != reco_index[j]:
+                    continue
+                d2 = delta_r2(reco_eta[j], reco_phi[j], gen_eta[i], gen_phi[i])
+                fits = np.sqrt(d2) < delta_r[i]
+                if fits and window:
+                    fits = low * gen_pt[i] <= reco_pt[j] <= high * gen_pt[i]
+                if fits:
+                    if reco_of_gen[i] >= 0:
+                        gen_of_reco[reco_of_gen[i]] = -1
+                    reco_of_gen[i], gen_of_reco[j], delta_r[i] = j, i, np.sqrt(d2)
+                break
     return reco_of_gen, gen_of_reco, delta_r
