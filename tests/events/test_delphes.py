@@ -2,6 +2,8 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gen2reco.errors import EventFileError
 from gen2reco.events import open_events
@@ -158,6 +160,20 @@ def test_a_single_that_is_not_single_names_branch_and_row(tmp_path):
     )
     with pytest.raises(EventFileError, match="branch MET_pt, row 1: 2 entries"):
         next(iter(open_events(path)))
+
+
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=15), st.integers(1, 20))
+def test_any_shape_is_read_back(tmp_path, counts, size):
+    jets = ak.unflatten(np.arange(sum(counts), dtype="f4"), counts)
+    met = ak.unflatten(np.arange(len(counts), dtype="f4"), [1] * len(counts))
+    path = write(tmp_path / "shape.root", {"Jet.PT": jets, "MissingET.MET": met})
+    chunks = list(open_events(path).chunks(size))
+    assert [pt for chunk in chunks for pt in chunk.events.Jet.pt.tolist()] == jets.tolist()
+    assert [value for chunk in chunks for value in chunk.events.MET.pt] == list(range(len(counts)))
+    assert [number for chunk in chunks for number in chunk.events.event] == list(range(len(counts)))
 
 
 @pytest.mark.slow

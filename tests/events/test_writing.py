@@ -270,3 +270,33 @@ def test_a_kill_leaves_no_partial_file(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_kills_at_any_moment_leave_no_partial_file(tmp_path, name):
     kill_and_look(tmp_path / name, 8)
+
+
+STREAMED = """
+import resource, sys
+import numpy as np
+from gen2reco.events import EventWriter, Jagged, open_events, to_events
+n, chunks = 20_000, int(sys.argv[2])
+rng = np.random.default_rng(1)
+columns = {"run": np.ones(n, np.uint32), "luminosityBlock": np.ones(n, np.uint32)}
+for name in ("Jet_pt", "Jet_eta", "Jet_phi", "Muon_pt"):
+    columns[name] = Jagged(2 * np.arange(n + 1), rng.random(2 * n).astype(np.float32))
+with EventWriter(sys.argv[1], row_group=n) as writer:
+    for i in range(chunks):
+        columns["event"] = np.arange(i * n, (i + 1) * n, dtype=np.uint64)
+        writer.append(to_events(columns)[i % 7 :])
+entries = sum(len(chunk) for chunk in open_events(sys.argv[1]).chunks(n))
+assert entries == writer.entries
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_does_not_grow_with_the_events(tmp_path, name):
+    peaks = []
+    for chunks in (5, 50):
+        command = [sys.executable, "-c", STREAMED, str(tmp_path / f"{chunks}.{name}"), str(chunks)]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+        peaks.append(int(run.stdout))
+    assert peaks[1] < 1.1 * peaks[0], f"kB for 100 000 and 1 000 000 events: {peaks}"

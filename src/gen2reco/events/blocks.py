@@ -76,6 +76,7 @@ def cut(pieces: Iterable[Columns], size: int, entries: int) -> Iterator[Columns]
     left = entries
     for piece in pieces:
         blocks.append(piece, len(next(iter(piece.values()))))
+        del piece  # it lives on only in the queue and in blocks cut from it
         while left and len(blocks) >= min(size, left):
             block = min(size, left)
             left -= block

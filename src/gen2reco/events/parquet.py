@@ -88,11 +88,14 @@ class ParquetReader(Reader):
             use_threads=False,
         )
         for batch in batches:
-            low, high = max(start - position, 0), min(stop - position, batch.num_rows)
+            rows = batch.num_rows
+            low, high = max(start - position, 0), min(stop - position, rows)
             if low < high:
-                cut = batch if (low, high) == (0, batch.num_rows) else batch.slice(low, high - low)
+                cut = batch if (low, high) == (0, rows) else batch.slice(low, high - low)
                 yield {name: self._column(cut, name, position + low) for name in columns}
-            position += batch.num_rows
+                del cut
+            del batch  # before the next one is decoded
+            position += rows
             if position >= stop:
                 return
 

@@ -77,3 +77,4 @@ def guarded(pieces: Iterator[Columns], path: Path, what: str) -> Iterator[Column
         if piece is None:
             return
         yield piece
+        del piece  # before the next one is read: memory holds one, not two

@@ -111,7 +111,9 @@ class EventSource:
             for columns in self._blocks(file, names, low, high, size):
                 entries = min(size, high - position)
                 events = to_events(columns, file=str(file.path), entries=entries)
+                del columns
                 yield Chunk(events, str(file.path), position, first + position)
+                del events  # before the next chunk is read
                 position += entries
             first += file.entries
 
@@ -138,7 +140,9 @@ class EventSource:
                 for name in ID_TYPES:
                     if name in block:
                         columns[name] = _as_id(block[name], name, file, position)
+                del block
                 yield mev_to_gev(columns) if self._units == "MeV" else columns
+                del columns  # before the next block is read
                 position += entries
 
     def __iter__(self) -> Iterator[ak.Array]:

@@ -97,11 +97,13 @@ class TreeReader(Reader):
             how=dict,
         ):
             raw = {name.rpartition("/")[2]: numbers_of(array) for name, array in arrays.items()}
+            entries = len(next(iter(raw.values())))
             yield {
                 name: fill_leaf(self._leaves[name], raw, name, str(self._path), position)
                 for name in columns
             }
-            position += len(next(iter(raw.values())))
+            del raw, arrays  # before the next baskets are read
+            position += entries
 
     def close(self) -> None:
         """Let go of the file."""
