@@ -266,38 +266,32 @@ def _activation(name: str, x: Lanes) -> tuple[Lanes, Lanes]:
 
 @lru_cache(maxsize=8)
 def activate(name: str) -> Kernel:
-    """Kernel (hidden, bias, rows, columns): hidden = activation(hidden + bias), in place."""
-    kernel = Kernel("activate", arrays=("hidden", "bias"), counts=("rows", "columns"))
-    hidden = kernel["hidden"]
+    """Kernel (hidden, bias, active, rows, columns): active = activation(hidden + bias); the two may be the same."""
+    kernel = Kernel("activate", arrays=("hidden", "bias", "active"), counts=("rows", "columns"))
     for row in kernel.loop(kernel.count("rows")):
         bias = kernel["bias"].same(row)
         for column in kernel.loop(kernel.count("columns"), LANES):
-            hidden[row, column] = _activation(name, hidden[row, column] + bias)[0]
+            kernel["active"][row, column] = _activation(name, kernel["hidden"][row, column] + bias)[0]
     return kernel.compile()
 
 
 @lru_cache(maxsize=8)
-def activate_and_keep(name: str) -> Kernel:
-    """Kernel (hidden, bias, active, rows, columns): active = activation(hidden + bias); hidden = its derivative."""
-    kernel = Kernel("activate_and_keep", arrays=("hidden", "bias", "active"), counts=("rows", "columns"))
-    hidden = kernel["hidden"]
+def activate_backward(name: str) -> Kernel:
+    """Kernel (hidden, bias, gradient, active, sums, rows, columns): gradients of `activate`.
+
+    `gradient` becomes that of the hidden numbers, `active` is made once more from `hidden`, which is cheaper than to
+    keep it, and `sums` [rows, LANES] gains the gradient summed over columns, one partial sum per lane.
+    """
+    kernel = Kernel(
+        "activate_backward", arrays=("hidden", "bias", "gradient", "active", "sums"), counts=("rows", "columns")
+    )
+    gradient, sums = kernel["gradient"], kernel["sums"]
     for row in kernel.loop(kernel.count("rows")):
         bias = kernel["bias"].same(row)
         for column in kernel.loop(kernel.count("columns"), LANES):
-            value, derivative = _activation(name, hidden[row, column] + bias)
+            value, slope = _activation(name, kernel["hidden"][row, column] + bias)
+            product = gradient[row, column] * slope
             kernel["active"][row, column] = value
-            hidden[row, column] = derivative
-    return kernel.compile()
-
-
-@lru_cache(maxsize=1)
-def activate_backward() -> Kernel:
-    """Kernel (gradient, derivative, sums, rows, columns): gradient *= derivative; sums [rows, LANES] += gradient."""
-    kernel = Kernel("activate_backward", arrays=("gradient", "derivative", "sums"), counts=("rows", "columns"))
-    gradient, sums = kernel["gradient"], kernel["sums"]
-    for row in kernel.loop(kernel.count("rows")):
-        for column in kernel.loop(kernel.count("columns"), LANES):
-            product = gradient[row, column] * kernel["derivative"][row, column]
             gradient[row, column] = product
             sums[row, kernel.zero] = sums[row, kernel.zero] + product
     return kernel.compile()

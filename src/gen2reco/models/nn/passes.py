@@ -119,8 +119,9 @@ class Passes:
         log_prob = torch.empty(len(target))
         by_target = torch.empty(target.shape if of_rows else 0)
         by_condition = torch.empty(condition.shape if of_rows else 0)
-        by_block = [log_prob] * -(-len(target) // size)
-        seeds = torch.randint(1 << 62, (len(by_block),)).tolist() if dropout else []
+        blocks = -(-len(target) // size)
+        by_block = self._made.gradients(blocks, sum(shape.numel() for shape in self._shapes))
+        seeds = torch.randint(1 << 62, (blocks,)).tolist() if dropout else []
 
         def block(number: int, start: int, stop: int) -> None:
             run = self._pass(_Learning, size, dropout=dropout, of_rows=of_rows)
@@ -134,25 +135,25 @@ class Passes:
             pull = self._pull(run.state)
             log_prob[start:stop] = self._log_prob(run.log_slope, pull)[:width]
             run.run_back(pull, torch.exp(-self.log_scale))
-            by_block[number] = run.flat.clone()
+            by_block[number] = run.flat
             if of_rows:
                 by_target[start:stop] = run.gradient[:, :width].t()
                 by_condition[start:stop] = run.by_condition[:, :width].t()
 
         over_blocks(block, len(target), size)
         # Summed in the blocks' order, whichever thread was first.
-        total = by_block[0]
+        total = by_block[0].clone()
         for part in by_block[1:]:
             total += part
         return log_prob, _views(total, self._shapes), by_target, by_condition
 
     def _columns(self, rows: int, *, learning: bool = False) -> int:
-        """Columns of a block: a power of two that depends on the network, or in learning on the rows, never on threads."""
+        """Columns of a block: a power of two that depends on the network and on the rows, never on threads."""
         outputs = max(coupling.layers[-1].weight.shape[0] for coupling in self.couplings)
-        size = 1 << max(CACHE // outputs, 128).bit_length() - 1
+        size = max(64, min(512, 1 << (CACHE // outputs).bit_length() - 1))
         if learning:
-            # Long blocks make good products, but a batch should occupy more than one core.
-            size = 1 << max(256, min(1024, rows // 2)).bit_length() - 1
+            # Even a small batch should occupy two cores.
+            size = min(size, max(128, 1 << (rows // 2).bit_length() - 1))
         return min(size, -(-rows // LANES) * LANES)
 
     def _pass(self, kind: Any, size: int, **options: Any) -> Any:
@@ -178,6 +179,13 @@ class _Made(threading.local):
 
     def __init__(self) -> None:
         self.by_key: dict[tuple[Any, ...], Any] = {}
+        self._gradients = torch.empty(0, 0)
+
+    def gradients(self, blocks: int, parameters: int) -> Tensor:
+        """Return room for the gradients of so many blocks, the same as last time if possible."""
+        if self._gradients.shape != (blocks, parameters):
+            self._gradients = torch.empty(blocks, parameters)
+        return self._gradients
 
 
 class _Pass:
@@ -230,7 +238,7 @@ class _Pass:
         for step, layer in enumerate(coupling.layers[:-1]):
             following = self.buffer(f"hidden{step}", len(layer.bias))
             self.multiply(layer.weight, hidden, following)
-            self.add(kernels.activate(passes.activation), following, layer.bias, len(layer.bias))
+            self.add(kernels.activate(passes.activation), following, layer.bias, following, len(layer.bias))
             hidden = following
         raw = self.buffer("raw", len(coupling.layers[-1].bias))
         self.multiply(coupling.layers[-1].weight, hidden, raw)
@@ -288,9 +296,11 @@ class _Learning(_Pass):
         self._calls_forward, self.calls = self.calls, []
         partial_by_layer = list(self.partial.split(biases))
         end = layers
-        for coupling, tape in zip(reversed(passes.couplings), reversed(tapes), strict=True):
+        for number in reversed(range(len(tapes))):
+            coupling = passes.couplings[number]
             start = end - len(coupling.layers)
-            self._backward(coupling, tape, views[start:end], partial_by_layer[start:end], of_rows=of_rows)
+            places = views[start:end], partial_by_layer[start:end]
+            self._backward(number, coupling, tapes[number], *places, of_rows=of_rows)
             end = start
         self._calls_back, self.calls = self.calls, self._calls_forward
 
@@ -307,49 +317,59 @@ class _Learning(_Pass):
         torch.sum(self.partial, 1, out=self.by_biases)
 
     def _forward(self, number: int, coupling: Coupling) -> list[Tensor]:
-        """Append a coupling's forward calls; return its matrices: inputs, (active, slope) per hidden layer, raw, kept."""
+        """Append a coupling's forward calls; return what `_backward` needs: inputs, hidden layers, raw, kept numbers."""
         passes, kept = self.passes, len(coupling.kept)
-        hidden = self.buffer(f"{number}.inputs", self.conditions + kept)
-        self.calls.append(partial(hidden[: self.conditions].copy_, self.inputs[: self.conditions]))
-        self.add(kernels.move_rows(add=False), hidden[self.conditions :], self.state, coupling.kept, kept)
-        tape = [hidden]
+        incoming = self.buffer(f"{number}.inputs", self.conditions + kept)
+        self.calls.append(partial(incoming[: self.conditions].copy_, self.inputs[: self.conditions]))
+        self.add(kernels.move_rows(add=False), incoming[self.conditions :], self.state, coupling.kept, kept)
+        tape = [incoming]
         for step, layer in enumerate(coupling.layers[:-1]):
             width = len(layer.bias)
-            active = self.buffer(f"{number}.active{step}", width)
-            slope = self.buffer(f"{number}.slope{step}", width)
-            self.multiply(layer.weight, hidden, slope)
-            self.add(kernels.activate_and_keep(passes.activation), slope, layer.bias, active, width)
+            hidden = self.buffer(f"{number}.hidden{step}", width)
+            self.multiply(layer.weight, incoming, hidden)
+            incoming = self.buffer(f"active{step}", width)
+            self.add(kernels.activate(passes.activation), hidden, layer.bias, incoming, width)
             if self.dropout:
-                self.calls.append(partial(self._drop, active, slope))
-            tape += [active, slope]
-            hidden = active
+                stays = self.buffer(f"{number}.stays{step}", width)
+                self.calls += [partial(self._draw, stays), partial(incoming.mul_, stays)]
+            tape.append(hidden)
         last, moved = coupling.layers[-1], coupling.moved
         raw = self.buffer(f"{number}.raw", len(last.bias))
         numbers = self.buffer(f"{number}.kept", len(moved) * kernels.KEPT)
-        self.multiply(last.weight, hidden, raw)
+        self.multiply(last.weight, incoming, raw)
         forward = kernels.spline_forward(passes.bins, passes.bound, keep=True)
         self.add(forward, raw, last.bias, self.state, self.log_slope, numbers, moved, len(moved))
         return [*tape, raw, numbers]
 
     def _backward(
-        self, coupling: Coupling, tape: list[Tensor], by_weights: list[Tensor], sums: list[Tensor], *, of_rows: bool
+        self,
+        number: int,
+        coupling: Coupling,
+        tape: list[Tensor],
+        by_weights: list[Tensor],
+        sums: list[Tensor],
+        *,
+        of_rows: bool,
     ) -> None:
         """Append a coupling's backward calls; `sums` [outputs, LANES] gain the biases' gradients."""
-        passes, moved = self.passes, coupling.moved
-        *rest, outgoing, numbers = tape
+        passes, moved, kept = self.passes, coupling.moved, len(coupling.kept)
+        inputs, *hiddens, outgoing, numbers = tape
         backward = kernels.spline_backward(passes.bins, passes.bound)
         self.add(backward, outgoing, numbers, self.gradient, self.upstream, sums[-1], moved, len(moved))
-        for step in range(len(coupling.layers) - 1, 0, -1):
-            *rest, active, slope = rest
-            weight = coupling.layers[step].weight
+        for step in range(len(hiddens), 0, -1):
+            hidden, bias, width = hiddens[step - 1], coupling.layers[step - 1].bias, len(hiddens[step - 1])
+            active, following = self.buffer(f"active{step - 1}", width), self.buffer(f"back{step}", width)
+            self.multiply(coupling.layers[step].weight.t(), outgoing, following)
+            if self.dropout:
+                self.calls.append(partial(following.mul_, self.buffer(f"{number}.stays{step - 1}", width)))
+            activate = kernels.activate_backward(passes.activation)
+            self.add(activate, hidden, bias, following, active, sums[step - 1], width)
+            if self.dropout:
+                self.calls.append(partial(active.mul_, self.buffer(f"{number}.stays{step - 1}", width)))
             self.multiply(outgoing, active.t(), by_weights[step])
-            following = self.buffer(f"back{step}", len(active))
-            self.multiply(weight.t(), outgoing, following)
-            self.add(kernels.activate_backward(), following, slope, sums[step - 1], len(active))
             outgoing = following
-        inputs, first = rest[0], coupling.layers[0].weight.detach().t()
+        first = coupling.layers[0].weight.detach().t()
         self.multiply(outgoing, inputs.t(), by_weights[0])
-        kept = len(coupling.kept)
         if kept:
             by_kept = self.buffer("by_kept", self.targets)[:kept]
             self.multiply(first[self.conditions :], outgoing, by_kept)
@@ -357,11 +377,9 @@ class _Learning(_Pass):
         if of_rows:
             self.calls.append(partial(self.by_condition.addmm_, first[: self.conditions], outgoing))
 
-    def _drop(self, active: Tensor, slope: Tensor) -> None:
-        stays = torch.empty_like(active).bernoulli_(1.0 - self.dropout, generator=self.generator)
-        stays /= 1.0 - self.dropout
-        active *= stays
-        slope *= stays
+    def _draw(self, stays: Tensor) -> None:
+        """Draw which hidden numbers stay, as 0 or 1 / (1 - dropout)."""
+        stays.bernoulli_(1.0 - self.dropout, generator=self.generator).div_(1.0 - self.dropout)
 
 
 def _views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:

@@ -1,0 +1,63 @@
+"""The union of all families' settings: a new family is one more name in `Settings`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from gen2reco.errors import StudyError, nearest
+from gen2reco.models.flow import FlowConfig
+from gen2reco.models.protocol import ModelConfig
+from gen2reco.models.quantile import QuantileConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gen2reco.models.protocol import Model, Shape
+
+Settings = Annotated[FlowConfig | QuantileConfig, Field(discriminator="kind")]
+
+_settings: TypeAdapter[ModelConfig] = TypeAdapter(Settings)
+
+
+def parse(block: Mapping[str, Any]) -> ModelConfig:
+    """Return the settings that a study's `model` block stands for.
+
+    Raises:
+        StudyError: unknown `kind`, unknown field or a value that is not allowed; the message names the place and
+            the nearest right name.
+    """
+    try:
+        return _settings.validate_python(dict(block))
+    except ValidationError as error:
+        raise StudyError("\n".join(_explain(item, block) for item in error.errors())) from None
+
+
+def build(settings: ModelConfig | Mapping[str, Any], shape: Shape) -> Model:
+    """Return a freshly initialised model for rows of `shape`, from settings or a study's `model` block."""
+    config = settings if isinstance(settings, ModelConfig) else parse(settings)
+    return config.build(shape)
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a study's `model` block."""
+    return _settings.json_schema()
+
+
+def _explain(item: Any, block: Mapping[str, Any]) -> str:
+    schema = config_schema()
+    kinds = schema["discriminator"]["mapping"]
+    place = ".".join(["model", *(str(step) for step in item["loc"] if step not in kinds)])
+    if item["type"] == "union_tag_not_found":
+        return f"model.kind is missing; the families are {', '.join(sorted(kinds))}"
+    if item["type"] == "union_tag_invalid":
+        kind = str(block.get("kind"))
+        return f"model.kind: there is no family {kind!r}; known are {', '.join(sorted(kinds))}.{nearest(kind, kinds)}"
+    if item["type"] == "extra_forbidden":
+        kind = str(block["kind"])
+        allowed = schema["$defs"][kinds[kind].rsplit("/", 1)[-1]]["properties"]
+        hint = nearest(str(item["loc"][-1]), allowed) or f" Allowed: {', '.join(sorted(allowed))}."
+        return f"{place}: unknown key for kind {kind!r}.{hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{place}: {message} (seen: {item['input']!r:.80})"
