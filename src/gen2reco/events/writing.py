@@ -215,7 +215,8 @@ class EventWriter:
         beside = self.path.with_name(f"{self.path.name}.json")
         temporary = temporary_name(beside)
         try:
-            temporary.write_text(json.dumps(self.summary, indent=2) + "\n", encoding="utf-8")
+            text = json.dumps(self.summary, indent=2, default=_as_json)
+            temporary.write_text(text + "\n", encoding="utf-8")
             if self._overwrite:
                 beside.unlink(missing_ok=True)  # never an old description beside a new file
             publish(self._temporary, self.path, overwrite=self._overwrite)
@@ -271,3 +272,8 @@ def write_events(
         for events in chunks:
             writer.append(events)
     return writer.summary
+
+
+def _as_json(value: object) -> object:
+    """Numbers of numpy as numbers, anything else that JSON does not know as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
