@@ -14,6 +14,7 @@ is that the number of columns must be a multiple of `LANES`: callers pad.
 from __future__ import annotations
 
 import ctypes
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +199,10 @@ class Rows:
         return self.builder.load(self.builder.bitcast(address, _I64.as_pointer()))
 
 
+_COMPILING = threading.Lock()
+"""LLVM compiles for one thread at a time."""
+
+
 class Kernel:
     """A function of arrays: recorded through its attributes, then compiled, then called with tensors.
 
@@ -265,6 +270,10 @@ class Kernel:
     def compile(self) -> Kernel:
         """Compile what was recorded for the processor this runs on."""
         self.builder.ret_void()
+        with _COMPILING:
+            return self._compiled()
+
+    def _compiled(self) -> Kernel:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
         module = binding.parse_assembly(str(self._function.module))
@@ -289,7 +298,10 @@ class Kernel:
         tensors: tuple[torch.Tensor, ...] = arguments[: self._tensors]
         places = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
         numbers = [ctypes.c_int64(n) for n in (*(t.stride(0) for t in tensors), *arguments[self._tensors :])]
-        return partial(self._call, *places, *numbers)
+        call = partial(self._call, *places, *numbers)
+        # A bound call outlives caches and rebuilt buffers: it keeps its machine code and its memory itself.
+        call.kept = (self, tensors)  # type: ignore[attr-defined]
+        return call
 
     def __call__(self, *arguments: Any) -> None:
         """Run once; see `bind`."""
