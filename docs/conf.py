@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "generated",
 ]
+default_role = "literal"  # single backticks of docstrings
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"gen2reco {release}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 import figures
 import typer.testing
 from figures import table
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic_core import PydanticUndefined
 from sphinx.util.docutils import SphinxDirective
 
@@ -58,13 +58,19 @@ def block(name: str) -> str:
         default = "required"
         if not (field.default is PydanticUndefined and field.default_factory is None):
             default = f"`{as_yaml(field.get_default(call_default_factory=True))}`"
-        meaning = field.description or ""
-        if not meaning and isinstance(field.annotation, type):
-            meaning = (
-                first_sentence(field.annotation) if issubclass(field.annotation, BaseModel) else ""
-            )
-        rows.append([f"`{key}`", type_name(field.annotation), default, meaning])
-    return table(["key", "type", "default", "meaning"], rows)
+        kind = type_name(field.annotation)
+        if kind.startswith("list of ") and any(
+            isinstance(m, BeforeValidator) for m in field.metadata
+        ):
+            kind = f"{kind.removeprefix('list of ')}, or a list"
+        inner = field.annotation
+        is_block = isinstance(inner, type) and issubclass(inner, BaseModel)
+        meaning = field.description or (first_sentence(inner) if is_block else "")
+        rows.append([f"`{key}`", kind, default, meaning])
+    head = ["key", "type", "default", "meaning"]
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return table(head, rows)
 
 
 def as_yaml(value: Any) -> str:
@@ -104,7 +110,7 @@ def type_name(annotation: Any) -> str:
     elif inner:  # a Literal
         text = ", ".join(f"`{item}`" for item in inner)
     else:
-        text = f"`{annotation.__name__}`"
+        text = {"TransformSpec": "transform"}.get(annotation.__name__, f"`{annotation.__name__}`")
     return text
 
 
