@@ -289,6 +289,12 @@ def test_every_block_of_a_study_is_described():
     assert described == classes - {"Block", "TransformSpec"}
 
 
+def test_every_shipped_study_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in study.shipped_studies():
+        assert f"| `{name}`" in readme
+
+
 def test_every_layer_is_described():
     package = Path(gen2reco.__file__).parent
     names = {
