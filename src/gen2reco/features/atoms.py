@@ -26,7 +26,7 @@ EXCESS = 5.0
 MOST = 8
 """Point masses per quantity; the largest are taken."""
 
-_STEPS = 10  # stored values on either side over which the density around a candidate is taken
+_STEPS = (2, 5, 10)  # stored values on either side over which the density beside it is taken
 _NEAR = 2000  # rows around a candidate that tell how finely values are stored there
 
 
@@ -53,22 +53,27 @@ def find_atoms(
     step = spacing(reco)
     if gen is not None:
         step = np.maximum(step, spacing(gen))
-        step = step / np.abs(gen) if ratio else step
+        step = step / np.maximum(np.abs(gen), np.finfo(float).tiny) if ratio else step
     step = step[order]
     rest = np.ones(len(ordered), np.bool_)  # rows of no point mass found so far
     found: list[float] = []
     for index in candidates[: 4 * MOST]:
         first, count = int(starts[index]), int(counts[index])
-        near = slice(max(0, first - _NEAR), first + count + _NEAR)
-        reach = _STEPS * float(np.mean(step[near]))
+        last = first + count
         value = float(ordered[first])
-        left, right = np.searchsorted(ordered, [value - reach, value + reach], side="left")
-        below = np.count_nonzero(rest[left:first])
-        above = np.count_nonzero(rest[first + count : right])
-        by_rounding = max(below, above) / _STEPS
+        near = np.concatenate([step[max(0, first - _NEAR) : first], step[last : last + _NEAR]])
+        size = _typical(near)
+        if gen is not None:  # its own rows hold many stored values then, and the coarse ones
+            size = max(size, _typical(step[first:last]))
+        by_rounding = 0.0
+        for steps in _STEPS:
+            reach = steps * size
+            left, right = np.searchsorted(ordered, [value - reach, value + reach])
+            beside = max(np.count_nonzero(rest[left:first]), np.count_nonzero(rest[last:right]))
+            by_rounding = max(by_rounding, beside / steps)
         if count >= EXCESS * by_rounding:
             found.append(value)
-            rest[first : first + count] = False
+            rest[first:last] = False
             if len(found) == MOST:
                 break
     return found
@@ -84,7 +89,12 @@ def spacing(values: Numbers) -> Numbers:
     if len(distinct) < 2:
         return np.zeros(len(values))
     gaps = np.diff(distinct)
-    window = min(_STEPS, len(gaps))
+    window = min(_STEPS[-1], len(gaps))
     padded = np.pad(gaps, (window // 2, window), mode="edge")
     typical = np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
     return np.asarray(typical[np.minimum(place, len(typical) - 1)])
+
+
+def _typical(steps: Numbers) -> float:
+    """Return the mean step, of which a few rows with a GEN value near zero know nothing."""
+    return float(np.minimum(steps, 10 * np.median(steps)).mean()) if steps.size else 0.0

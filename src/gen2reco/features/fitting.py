@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CLAMP = 0.5
-"""Encoded values are decoded up to so many standard deviations beyond those of training."""
+CLAMP = 0.1
+"""Encoded values are decoded up to so many standard deviations beyond those of training: after an
+exponential that is some 15 % beyond the largest ratio or residual that was seen."""
 REACH = 6.0
 """Encoded values beyond this are far for a spline, and reported."""
 FEW_VALUES = 64

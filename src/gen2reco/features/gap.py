@@ -35,6 +35,8 @@ MOST_WIDTH_PER_SHARE = 100.0
 MARGIN = 0.1
 """Room between an outer gap and the continuous values of training, in the same unit."""
 
+_LEAST_BESIDE = 50  # rows on either side from which the density beside a gap is taken
+
 
 @dataclass(frozen=True)
 class Atom:
@@ -90,7 +92,8 @@ class Gap:
         }
         place = sorted(width, key=lambda i: (images[i], values[i]))
         low = [i for i in place if images[i] == -np.inf]
-        start = float(ordered[0]) - MARGIN * scale - sum(width[i] for i in low)
+        finite = [float(ordered[0]), float(ordered[-1]), *images[np.isfinite(images)].tolist()]
+        start = min(finite) - MARGIN * scale - sum(width[i] for i in low)
         opened = 0.0
         atoms: list[Atom] = []
         for i in place:
@@ -100,7 +103,7 @@ class Gap:
                 opened += width[i]
             elif images[i] > 0:
                 if not atoms or atoms[-1].side != "high":
-                    start = float(ordered[-1]) + opened + MARGIN * scale
+                    start = max(finite) + opened + MARGIN * scale
                 side = "high"
             atoms.append(Atom(float(values[i]), float(shares[i]), side, start, width[i]))
             start += width[i]
@@ -165,8 +168,8 @@ class Gap:
 
 
 def _width(ordered: Numbers, image: float, count: float, share: float, scale: float) -> float:
-    """Return a gap's width: that of as many continuous rows beside it, within the limits."""
-    beside = int(min(count, max(len(ordered) // 2, 1)))
+    """Return the width over which the continuous density beside a gap has as many rows."""
+    beside = int(min(max(count, _LEAST_BESIDE), max(len(ordered) // 20, 1)))
     centre = int(np.searchsorted(ordered, image))
     first, last = max(0, centre - beside), min(len(ordered), centre + beside)
     length = float(ordered[last - 1] - ordered[first])

@@ -117,8 +117,9 @@ class ResidualRescale(Transform):
         """Take the four standard deviations; a residual without spread is left as it is."""
         reference = role(given, "reference")
         residual = _deviation(values - role(given, "gen"))
-        share = _deviation(reference - role(given, "reference_gen")) / _deviation(reference)
-        factor = share * _deviation(values) / residual
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = _deviation(reference - role(given, "reference_gen")) / _deviation(reference)
+            factor = share * _deviation(values) / residual
         usable = np.isfinite(factor) & (factor > 0)
         return cls(floats(np.where(usable, factor, 1.0)))
 
@@ -139,7 +140,7 @@ class ResidualRescale(Transform):
 
 
 def wrap(angle: Array) -> Array:
-    """Return angles in radians in [-pi, pi); those that lie there already do not change a bit."""
+    """Return angles in radians in [-pi, pi); those there already stay (within 4e-16 of pi: -pi)."""
     lib = library(angle)
     turned = angle - 2 * math.pi * lib.floor((angle + math.pi) / (2 * math.pi))
     # Just below -pi the sum above rounds up to the upper end, which belongs to the lower one.
@@ -147,5 +148,4 @@ def wrap(angle: Array) -> Array:
 
 
 def _deviation(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(values.std(axis=0))
+    return np.asarray(values.std(axis=0))
