@@ -1,15 +1,16 @@
-"""Conditional neural spline flow: the density p(RECO | GEN) as an invertible map between RECO and normal noise.
+"""Conditional neural spline flow: p(RECO | GEN) as an invertible map of RECO to normal noise.
 
-A stack of couplings with rational-quadratic splines carries encoded targets to a normal base with a trained location
-and scale. Splines act on [-bound, bound] only and are the identity outside: tails must be compressed by the features'
-transforms. The maths is in `nn.spline` and `nn.coupling`; `nn.passes` runs it compiled on the CPU.
+A stack of couplings with rational-quadratic splines carries encoded targets to a normal base with a
+trained location and scale. Splines act on [-bound, bound] only and are the identity outside: tails
+must be compressed by the features' transforms. The maths is in `nn.spline` and `nn.coupling`, in
+plain PyTorch; `nn.passes` runs the same compiled on the CPU, several times faster.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -21,27 +22,40 @@ from gen2reco.models.nn.coupling import Coupling, balanced_halves
 from gen2reco.models.nn.passes import Passes
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape, weighted_mean
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 logger = logging.getLogger(__name__)
 
 Width = Annotated[int, Field(ge=1)]
+Mode = Literal["compiled", "eager"]
 
 
 class FlowConfig(ModelConfig):
     """Settings of the neural spline flow."""
 
     kind: Literal["flow"] = "flow"
-    couplings: int = Field(8, ge=1, description="each maps half of the targets given the other half")
-    hidden: tuple[Width, ...] = Field((64, 64), description="widths of the hidden layers of each coupling's network")
+    couplings: int = Field(
+        8, ge=1, description="each maps half of the targets given the other half and the condition"
+    )
+    hidden: tuple[Width, ...] = Field(
+        (64, 64), description="widths of the hidden layers of each coupling's network"
+    )
     bins: int = Field(16, ge=2, le=128, description="pieces of each spline")
-    bound: float = Field(6.0, gt=0, description="splines act on [-bound, bound] of the encoded targets")
-    activation: Literal["relu", "hardswish", "silu"] = Field("hardswish", description="between the hidden layers")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden numbers left out at random in training")
-    halves_seed: int = Field(1, ge=0, description="which targets move together; part of the model, not of the fit")
+    bound: float = Field(
+        6.0, gt=0, description="splines act on [-bound, bound] of the encoded targets"
+    )
+    activation: Literal["relu", "hardswish", "silu"] = Field(
+        "hardswish",
+        description="between the hidden layers; relu learns the sample by heart soonest",
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of hidden numbers left out at random in training"
+    )
+    halves_seed: int = Field(
+        1, ge=0, description="which targets move together: part of the model, not of the fit"
+    )
     mode: Literal["auto", "compiled", "eager"] = Field(
-        "auto", description="compiled: own kernels, float32 on CPU; eager: plain PyTorch; auto: compiled where possible"
+        "auto",
+        description="compiled: own kernels, float32 on the CPU; eager: plain PyTorch; auto:"
+        " compiled where possible; the log says which",
     )
 
     def build(self, shape: Shape) -> Flow:
@@ -55,11 +69,12 @@ class Flow(Model):
     def __init__(self, config: FlowConfig, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        halves = balanced_halves(shape.targets, config.couplings, config.halves_seed)
-        # One target without a condition gives a network nothing to read: it reads a constant instead.
+        # One target without a condition leaves a network nothing to read: it reads a constant.
+        self._reads_constant = shape.targets == 1 and shape.conditions == 0
         conditions = 1 if self._reads_constant else shape.conditions
         self.couplings = nn.ModuleList(
-            Coupling(half, shape.targets, conditions, config.hidden, config.bins) for half in halves
+            Coupling(half, shape.targets, conditions, hidden=config.hidden, bins=config.bins)
+            for half in balanced_halves(shape.targets, config.couplings, config.halves_seed)
         )
         self.location = nn.Parameter(torch.zeros(shape.targets))
         self.log_scale = nn.Parameter(torch.zeros(shape.targets))
@@ -71,83 +86,96 @@ class Flow(Model):
         """One normal number per target."""
         return Noise(normal=self.shape.targets)
 
-    def loss(self, batch: Batch, objective: str = "loss") -> Tensor:  # noqa: ARG002  (there is one)
+    def loss(self, batch: Batch, objective: str = "loss") -> Tensor:  # noqa: ARG002  (only one)
         """Return the weighted mean of -log p(target | condition) in nats."""
         rows = (batch.target, batch.condition, batch.weight)
         learning = torch.is_grad_enabled() and not any(tensor.requires_grad for tensor in rows)
         if learning and self.mode(batch.target) == "compiled":
             passes = self._passes()
-            loss: Tensor = _Loss.apply(passes, self._dropout, batch.target, self._read(batch.condition), batch.weight, *passes.parameters)
-            return loss
+            dropout = self.config.dropout if self.training else 0.0
+            tensors = (batch.target, self._read(batch.condition), batch.weight)
+            loss = _Loss.apply(passes, dropout, tensors, *passes.parameters)  # type: ignore[no-untyped-call]
+            return cast("Tensor", loss)
         return weighted_mean(-self.log_prob(batch.target, batch.condition), batch.weight)
 
     def log_prob(self, target: Tensor, condition: Tensor) -> Tensor:
-        """Return log p(target | condition) in nats, [rows], in the space of encoded targets."""
+        """Return log p(target | condition) in nats, [rows], in the space of encoded targets.
+
+        Differentiable; dropout acts here in eager mode only, and in training on `loss` alone.
+        """
         condition = self._read(condition)
         if self.mode(target) == "eager":
             return self._density(target, condition)[1]
         passes = self._passes()
         if torch.is_grad_enabled():
-            log_prob: Tensor = _LogProb.apply(passes, target, condition, *passes.parameters)
-            return log_prob
+            log_prob = _LogProb.apply(passes, target, condition, *passes.parameters)  # type: ignore[no-untyped-call]
+            return cast("Tensor", log_prob)
         return passes.density(target, condition)[1]
 
     def invert(self, target: Tensor, condition: Tensor) -> Tensor:
-        """Return the noise from which `sample` makes `target`, [rows, targets]."""
+        """Return the noise from which `sample` makes `target`, [rows, targets].
+
+        Differentiable in eager mode only.
+        """
         condition = self._read(condition)
         if self.mode(target) == "eager":
             return self._density(target, condition)[0]
         return self._passes().density(target.detach(), condition.detach())[0]
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Return encoded targets [rows, targets] for noise [rows, targets]."""
+        """Return encoded targets [rows, targets] for noise [rows, targets].
+
+        Differentiable in eager mode only.
+        """
         condition = self._read(condition)
         if self.mode(noise) == "compiled":
             return self._passes().sample(condition.detach(), noise.detach())
         state = (noise * torch.exp(self.log_scale) + self.location).t()
         columns = condition.t()
-        for coupling in reversed(self.couplings):
+        for coupling in reversed(self._couplings()):
             raw = coupling.raw(state, columns, self.config.activation, self.config.dropout)
             moved = spline.inverse(state[coupling.moved], raw, self.config.bound)
             state = state.index_copy(0, coupling.moved, moved)
         return state.t()
 
-    def mode(self, like: Tensor) -> Literal["compiled", "eager"]:
+    def mode(self, like: Tensor) -> Mode:
         """Return how rows like this tensor are computed, and log it when it changes.
 
         Raises:
             StudyError: the settings demand compiled mode where it cannot be had.
         """
-        obstacle = ""
-        if self.location.device.type != "cpu" or like.device.type != "cpu":
-            obstacle = f"the model is on {self.location.device}, the data on {like.device}"
-        elif self.location.dtype != torch.float32 or like.dtype != torch.float32:
-            obstacle = f"the model has {self.location.dtype}, the data {like.dtype}"
-        elif torch.compiler.is_compiling():
-            obstacle = "the model is being exported"
-        elif not lanes.supported():
-            obstacle = "this processor has no fused multiply-add"
+        obstacle = self._obstacle(like)
         if obstacle and self.config.mode == "compiled":
-            raise StudyError(f"flow with `mode: compiled` needs float32 on the CPU, but {obstacle}; set `mode: auto`")
-        mode: Literal["compiled", "eager"] = "eager" if obstacle or self.config.mode == "eager" else "compiled"
+            raise StudyError(
+                f"model.mode: 'compiled' needs float32 on the CPU, but {obstacle}; set `mode: auto`"
+            )
+        mode: Mode = "eager" if obstacle or self.config.mode == "eager" else "compiled"
         report = f"flow runs in mode {mode}" + (f": {obstacle}" if obstacle else "")
         if report != self._reported:
             self._reported = report
             logger.info(report)
         return mode
 
-    @property
-    def _reads_constant(self) -> bool:
-        return self.shape.targets == 1 and self.shape.conditions == 0
+    def _obstacle(self, like: Tensor) -> str:
+        if self.location.device.type != "cpu" or like.device.type != "cpu":
+            return f"the model is on {self.location.device} and the data on {like.device}"
+        if self.location.dtype != torch.float32 or like.dtype != torch.float32:
+            return f"the model is {self.location.dtype} and the data {like.dtype}"
+        if torch.compiler.is_compiling():
+            return "the model is being exported"
+        return "" if lanes.supported() else "this processor has no fused multiply-add"
 
     def _read(self, condition: Tensor) -> Tensor:
         return condition.new_ones(len(condition), 1) if self._reads_constant else condition
 
+    def _couplings(self) -> list[Coupling]:
+        return [cast("Coupling", coupling) for coupling in self.couplings]
+
     def _passes(self) -> Passes:
-        config = self.config
         if self._held is None or not self._held.current():
+            config = self.config
             self._held = Passes(
-                self.couplings,
+                self._couplings(),
                 self.location,
                 self.log_scale,
                 bins=config.bins,
@@ -160,15 +188,11 @@ class Flow(Model):
         # A copy makes its own passes: these hold addresses and buffers of this one.
         return self.__dict__ | {"_held": None}
 
-    @property
-    def _dropout(self) -> float:
-        return self.config.dropout if self.training else 0.0
-
     def _density(self, target: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return noise and log p in plain PyTorch."""
         state, columns = target.t(), condition.t()
         log_slope = torch.zeros_like(state[0])
-        for coupling in self.couplings:
+        for coupling in self._couplings():
             raw = coupling.raw(state, columns, self.config.activation, self.config.dropout)
             moved, slopes = spline.forward(state[coupling.moved], raw, self.config.bound)
             state = state.index_copy(0, coupling.moved, moved)
@@ -179,32 +203,33 @@ class Flow(Model):
 
 
 class _Loss(torch.autograd.Function):
-    """Weighted mean of -log p, whose gradient is computed along with it while the numbers are in the cache."""
+    """Weighted mean of -log p; its gradient is computed along, while the numbers are in cache."""
 
     @staticmethod
     def forward(
         ctx: Any,
         passes: Passes,
         dropout: float,
-        target: Tensor,
-        condition: Tensor,
-        weight: Tensor,
+        rows: tuple[Tensor, Tensor, Tensor],
         *_: Tensor,
     ) -> Tensor:
+        target, condition, weight = rows
         share = weight / weight.sum()
-        log_prob, ctx.gradients, *_ = passes.gradients(target, condition, -share, dropout=dropout)
+        found = passes.gradients(target, condition, -share, dropout=dropout)
+        log_prob, ctx.gradients = found[:2]
         return -(log_prob * share).sum()
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
+        factor = upstream[0]
         gradients = ctx.gradients
-        if upstream[0].item() != 1.0:
-            gradients = torch._foreach_mul(gradients, upstream[0].item())
-        return None, None, None, None, None, *gradients
+        if factor.item() != 1.0:
+            gradients = [gradient * factor for gradient in gradients]
+        return None, None, None, *gradients
 
 
 class _LogProb(torch.autograd.Function):
-    """log p row by row; its gradient runs the forward pass once more instead of keeping it."""
+    """Log p row by row; its gradient runs the way there once more instead of keeping it."""
 
     @staticmethod
     def forward(ctx: Any, passes: Passes, target: Tensor, condition: Tensor, *_: Tensor) -> Tensor:

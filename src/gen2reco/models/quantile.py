@@ -40,7 +40,9 @@ class QuantileConfig(ModelConfig):
         description="quantities computed inside; `wjet` needs the 9 conditions muon px py pz, jet px py pz,"
         " log jet mass, MET x y, without any transform, momenta in GeV",
     )
-    hidden: tuple[Width, ...] = Field((200, 200), description="widths of the layers before the latent one")
+    hidden: tuple[Width, ...] = Field(
+        (200, 200), description="widths of the layers before the latent one"
+    )
     latent: int = Field(100, ge=1, description="width of the layer that both heads read")
     head: tuple[Width, ...] = Field((100,), description="widths of each head's own layers")
     negative_slope: float = Field(0.05, ge=0, lt=1, description="of LeakyReLU")
@@ -98,7 +100,11 @@ class Quantile(Model):
         return nn.Sequential(*body, nn.Linear(width, self.shape.targets))
 
     def _heads(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = [self.normalize(condition)] if self.shape.conditions else [condition.new_ones(len(condition), 1)]
+        inputs = (
+            [self.normalize(condition)]
+            if self.shape.conditions
+            else [condition.new_ones(len(condition), 1)]
+        )
         if self.config.derived == "wjet":
             inputs.append(self.normalize_derived(wjet_quantities(condition)))
         latent = self.trunk(torch.cat(inputs, 1))
@@ -117,8 +123,15 @@ def wjet_quantities(condition: Tensor) -> Tensor:
     """
     mu_x, mu_y, mu_z, jet_x, jet_y, jet_z, log_mass, met_x, met_y = condition.unbind(1)
     smallest = 1e-6  # GeV, so that no direction is undefined
-    mu, jet, met = (torch.hypot(x, y).clamp(min=smallest) for x, y in ((mu_x, mu_y), (jet_x, jet_y), (met_x, met_y)))
-    mu_phi, jet_phi, met_phi = torch.atan2(mu_y, mu_x), torch.atan2(jet_y, jet_x), torch.atan2(met_y, met_x)
+    mu, jet, met = (
+        torch.hypot(x, y).clamp(min=smallest)
+        for x, y in ((mu_x, mu_y), (jet_x, jet_y), (met_x, met_y))
+    )
+    mu_phi, jet_phi, met_phi = (
+        torch.atan2(mu_y, mu_x),
+        torch.atan2(jet_y, jet_x),
+        torch.atan2(met_y, met_x),
+    )
     between = torch.remainder(mu_phi - met_phi + torch.pi, 2.0 * torch.pi) - torch.pi
     m_t = torch.sqrt((2.0 * mu * met * (1.0 - torch.cos(between))).clamp(min=0.0))
     mass = torch.exp(log_mass.clamp(max=15.0))

@@ -56,7 +56,11 @@ class Lanes:
 
     def of(self, other: Any) -> ir.Value:
         """Return the machine value of a `Lanes` or a plain number."""
-        return other.value if isinstance(other, Lanes) else ir.Constant(_VECTOR, [float(other)] * LANES)
+        return (
+            other.value
+            if isinstance(other, Lanes)
+            else ir.Constant(_VECTOR, [float(other)] * LANES)
+        )
 
     def _make(self, value: ir.Value) -> Lanes:
         return Lanes(self.builder, value)
@@ -126,7 +130,9 @@ def exp2(x: Lanes) -> Lanes:
     rest = x - (shifted - 12582912.0)
     power = _polynomial(_EXP2, rest)
     exponent = build.shl(build.bitcast(shifted.value, _BITS), ir.Constant(_BITS, [23] * LANES))
-    return Lanes(build, build.bitcast(build.add(build.bitcast(power.value, _BITS), exponent), _VECTOR))
+    return Lanes(
+        build, build.bitcast(build.add(build.bitcast(power.value, _BITS), exponent), _VECTOR)
+    )
 
 
 def log(x: Lanes) -> Lanes:
@@ -172,7 +178,9 @@ class Rows:
         self.builder, self.pointer, self.stride = builder, pointer, stride
 
     def _address(self, row: ir.Value, column: ir.Value) -> ir.Value:
-        return self.builder.gep(self.pointer, [self.builder.add(self.builder.mul(row, self.stride), column)])
+        return self.builder.gep(
+            self.pointer, [self.builder.add(self.builder.mul(row, self.stride), column)]
+        )
 
     def __getitem__(self, place: tuple[ir.Value, ir.Value]) -> Lanes:
         """Load the `LANES` columns of a row that start at a column."""
@@ -214,7 +222,12 @@ class Kernel:
     """
 
     def __init__(
-        self, name: str, *, arrays: Sequence[str], integers: Sequence[str] = (), counts: Sequence[str]
+        self,
+        name: str,
+        *,
+        arrays: Sequence[str],
+        integers: Sequence[str] = (),
+        counts: Sequence[str],
     ) -> None:
         module = ir.Module(name)
         module.triple = binding.get_process_triple()
@@ -224,10 +237,14 @@ class Kernel:
         self._function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
         self.builder = ir.IRBuilder(self._function.append_basic_block("entry"))
         values, n = self._function.args, len(names)
-        self._arrays = {a: Rows(self.builder, values[i], values[n + i]) for i, a in enumerate(names)}
+        self._arrays = {
+            a: Rows(self.builder, values[i], values[n + i]) for i, a in enumerate(names)
+        }
         self._counts = dict(zip(counts, values[2 * n :], strict=True))
         self._tensors = n
-        self._signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n, *[ctypes.c_int64] * (n + len(counts)))
+        self._signature = ctypes.CFUNCTYPE(
+            None, *[ctypes.c_void_p] * n, *[ctypes.c_int64] * (n + len(counts))
+        )
         self.zero = _I64(0)
         self._call: Any = None
         self._engine: Any = None
@@ -247,7 +264,9 @@ class Kernel:
         """Record the body of a `for` statement over this generator as a machine loop over range(0, count, step)."""
         build = self.builder
         before = build.block
-        head, body, after = (self._function.append_basic_block(part) for part in ("head", "body", "after"))
+        head, body, after = (
+            self._function.append_basic_block(part) for part in ("head", "body", "after")
+        )
         build.branch(head)
         build.position_at_end(head)
         index = build.phi(_I64)
@@ -278,7 +297,9 @@ class Kernel:
         binding.initialize_native_asmprinter()
         module = binding.parse_assembly(str(self._function.module))
         machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=3
+            cpu=binding.get_host_cpu_name(),
+            features=binding.get_host_cpu_features().flatten(),
+            opt=3,
         )
         # The formulas are vectors already: only the simple clean-up passes have work to do.
         options = binding.create_pipeline_tuning_options(speed_level=1)
@@ -297,7 +318,10 @@ class Kernel:
         """
         tensors: tuple[torch.Tensor, ...] = arguments[: self._tensors]
         places = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
-        numbers = [ctypes.c_int64(n) for n in (*(t.stride(0) for t in tensors), *arguments[self._tensors :])]
+        numbers = [
+            ctypes.c_int64(n)
+            for n in (*(t.stride(0) for t in tensors), *arguments[self._tensors :])
+        ]
         call = partial(self._call, *places, *numbers)
         # A bound call outlives caches and rebuilt buffers: it keeps its machine code and its memory itself.
         call.kept = (self, tensors)  # type: ignore[attr-defined]

@@ -48,7 +48,9 @@ def forward(values: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     log_slope = torch.log((steepness / denominator) ** 2 * gain)
     outside = values.abs() > bound
     zero = torch.zeros_like(values)
-    return torch.where(outside, values, (2.0 * mapped - 1.0) * bound), torch.where(outside, zero, log_slope)
+    return torch.where(outside, values, (2.0 * mapped - 1.0) * bound), torch.where(
+        outside, zero, log_slope
+    )
 
 
 def inverse(values: Tensor, raw: Tensor, bound: float) -> Tensor:
@@ -73,7 +75,10 @@ class _Knots:
 
     def __init__(self, raw: Tensor) -> None:
         self.bins = (raw.shape[1] + 1) // 3
-        self.sizes = [self._shares(raw[:, : self.bins]), self._shares(raw[:, self.bins : 2 * self.bins])]
+        self.sizes = [
+            self._shares(raw[:, : self.bins]),
+            self._shares(raw[:, self.bins : 2 * self.bins]),
+        ]
         u = raw[:, 2 * self.bins :]
         root = torch.sqrt(u * u + 4.0)
         slopes = torch.where(u >= 0.0, (root + u) / 2.0, 2.0 / (root - u))

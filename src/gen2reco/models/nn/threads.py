@@ -20,7 +20,10 @@ def over_blocks(work: Callable[[int, int, int], None], rows: int, size: int) -> 
     One block is one thread's work from beginning to end, matrix products included, so the result is the same for
     any number of threads.
     """
-    blocks = [(number, start, min(start + size, rows)) for number, start in enumerate(range(0, rows, size))]
+    blocks = [
+        (number, start, min(start + size, rows))
+        for number, start in enumerate(range(0, rows, size))
+    ]
     threads = torch.get_num_threads()
     if threads == 1:
         for block in blocks:

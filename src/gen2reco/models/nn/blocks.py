@@ -1,0 +1,271 @@
+"""One block of columns on its way through all couplings: ready-made buffers and a list of calls.
+
+Looking up a few thousand small tensors costs as much as the splines do, so everything is laid out
+once: a pass over a block is nothing but its calls, one after the other. Everything is feature-major.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gen2reco.models.nn import kernels, spline_kernels
+from gen2reco.models.nn.lanes import LANES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gen2reco.models.nn.coupling import Coupling
+    from gen2reco.models.nn.lanes import Kernel
+
+
+class Layer:
+    """A coupling's weights and row numbers, without gradient bookkeeping."""
+
+    def __init__(self, coupling: Coupling) -> None:
+        self.kept, self.moved = coupling.kept, coupling.moved
+        self.weights = [weight.detach() for weight in coupling.weights]
+        self.biases = [bias.detach() for bias in coupling.biases]
+        self.conditions = self.weights[0].shape[1] - len(self.kept)
+        self.outputs = len(self.biases[-1])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all couplings share."""
+
+    targets: int
+    bins: int
+    bound: float
+    activation: str
+
+
+class Block:
+    """State, condition and log slope of `size` columns, and the calls that change them.
+
+    Attributes:
+        state: targets or noise, [targets, columns].
+        log_slope: log of the map's slope, [1, columns].
+    """
+
+    def __init__(self, layers: Sequence[Layer], settings: Settings, size: int) -> None:
+        self.settings, self.size = settings, size
+        self.conditions = layers[0].conditions
+        self._buffers: dict[str, Tensor] = {}
+        self._calls: list[Callable[[], Any]] = []
+        self.state = self.buffer("state", settings.targets)
+        self.inputs = self.buffer("inputs", self.conditions + settings.targets)
+        self.log_slope = self.buffer("log_slope", 1)
+
+    def load(self, values: Tensor, condition: Tensor, start: int, stop: int) -> None:
+        """Fill state and condition from rows [start, stop) of row-major tables, and pad with 0."""
+        width = stop - start
+        for rows, table in ((self.state, values), (self.inputs[: self.conditions], condition)):
+            rows[:, :width] = table[start:stop].t()
+            if width < self.size:
+                rows[:, width:] = 0.0
+        self.log_slope.zero_()
+
+    def run(self) -> None:
+        """Carry the state through all couplings, in place."""
+        for call in self._calls:
+            call()
+
+    def buffer(self, name: str, rows: int) -> Tensor:
+        """Return `rows` rows of the named matrix; a larger one is made where they do not fit."""
+        held = self._buffers.get(name)
+        if held is None or len(held) < rows:
+            held = self._buffers[name] = torch.zeros(rows, self.size)
+        return held[:rows]
+
+    def call(self, kernel: Kernel, *arguments: Any) -> None:
+        """Append the call of a kernel over all columns."""
+        self._calls.append(kernel.bind(*arguments, self.size))
+
+    def multiply(self, matrix: Tensor, incoming: Tensor, outgoing: Tensor) -> None:
+        """Append outgoing = matrix @ incoming."""
+        self._calls.append(partial(torch.mm, matrix, incoming, out=outgoing))
+
+    def network(self, layer: Layer) -> Tensor:
+        """Append a conditioner; return where its raw parameters will be, without the last bias."""
+        kept = len(layer.kept)
+        hidden = self.inputs[: self.conditions + kept]
+        take = kernels.move_rows(add=False)
+        self.call(take, hidden[self.conditions :], self.state, layer.kept, kept)
+        activate = kernels.activate(self.settings.activation)
+        for step, bias in enumerate(layer.biases[:-1]):
+            following = self.buffer(f"hidden{step}", len(bias))
+            self.multiply(layer.weights[step], hidden, following)
+            self.call(activate, following, bias, following, len(bias))
+            hidden = following
+        raw = self.buffer("raw", layer.outputs)
+        self.multiply(layer.weights[-1], hidden, raw)
+        return raw
+
+
+class Sampling(Block):
+    """From noise to targets."""
+
+    def __init__(self, layers: Sequence[Layer], settings: Settings, size: int) -> None:
+        super().__init__(layers, settings, size)
+        inverse = spline_kernels.spline_inverse(settings.bins, settings.bound)
+        for layer in reversed(layers):
+            raw, moved = self.network(layer), layer.moved
+            self.call(inverse, raw, layer.biases[-1], self.state, moved, len(moved))
+
+
+class Density(Block):
+    """From targets to noise, with log slope."""
+
+    def __init__(self, layers: Sequence[Layer], settings: Settings, size: int) -> None:
+        super().__init__(layers, settings, size)
+        forward = spline_kernels.spline_forward(settings.bins, settings.bound, keep=False)
+        unused = self.log_slope
+        for layer in layers:
+            raw, moved = self.network(layer), layer.moved
+            places = (self.state, self.log_slope, unused, moved)
+            self.call(forward, raw, layer.biases[-1], *places, len(moved))
+
+
+@dataclass(frozen=True)
+class _Tape:
+    """What the way back through a coupling needs of the way there."""
+
+    inputs: Tensor
+    hidden: list[Tensor]
+    stays: list[Tensor]
+    raw: Tensor
+    kept: Tensor
+
+
+class Learning(Block):
+    """As `Density`, and then the gradient from the noise back to parameters, targets and condition.
+
+    Attributes:
+        upstream: gradient of log p, [1, columns].
+        gradient: of the state, [targets, columns].
+        by_condition: of the condition, [conditions, columns]; only `of_rows`.
+        flat: gradients of all weights, then of all biases, then of the base's location and log scale.
+        generator: of dropout's random numbers.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        settings: Settings,
+        size: int,
+        *,
+        dropout: float,
+        of_rows: bool,
+    ) -> None:
+        super().__init__(layers, settings, size)
+        self.dropout, self.of_rows, self.generator = dropout, of_rows, torch.Generator()
+        self.upstream = self.buffer("upstream", 1)
+        self.gradient = self.buffer("gradient", settings.targets)
+        self.by_condition = self.buffer("by_condition", self.conditions)
+
+        shapes = [weight.shape for layer in layers for weight in layer.weights]
+        widths = [len(bias) for layer in layers for bias in layer.biases]
+        ends = [torch.Size([settings.targets])] * 2
+        weights = sum(shape.numel() for shape in shapes)
+        self.flat = torch.zeros(weights + sum(widths) + 2 * settings.targets)
+        self._by_biases = self.flat[weights : weights + sum(widths)]
+        self._by_location, self._by_log_scale = views(self.flat[weights + sum(widths) :], ends)
+        # The kernels sum biases' gradients lane by lane; one sum over lanes at the end does the rest.
+        self._sums = torch.zeros(sum(widths), LANES)
+
+        by_weights = views(self.flat[:weights], shapes)
+        sums = views(self._sums.view(-1), [torch.Size([width, LANES]) for width in widths])
+        tapes = [self._there(number, layer) for number, layer in enumerate(layers)]
+        there, self._calls = self._calls, []
+        for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
+            steps = len(layer.weights)
+            self._back(layer, tape, by_weights[-steps:], sums[-steps:])
+            del by_weights[-steps:], sums[-steps:]
+        self._calls, self._calls_back = there, self._calls
+
+    def run_back(self, pull: Tensor, per_scale: Tensor) -> None:
+        """Fill `flat`, `gradient` and `by_condition`.
+
+        Args:
+            pull: (noise before the base - location) / scale, [targets, columns].
+            per_scale: one over the base's scale, [targets, 1].
+        """
+        torch.sum(self.upstream * (pull * pull - 1.0), 1, out=self._by_log_scale)
+        torch.mul(pull * self.upstream, per_scale, out=self.gradient)
+        torch.sum(self.gradient, 1, out=self._by_location)
+        self.gradient.neg_()
+        self.by_condition.zero_()
+        self._sums.zero_()
+        for call in self._calls_back:
+            call()
+        torch.sum(self._sums, 1, out=self._by_biases)
+
+    def _there(self, number: int, layer: Layer) -> _Tape:
+        settings, kept = self.settings, len(layer.kept)
+        inputs = self.buffer(f"{number}.inputs", self.conditions + kept)
+        self._calls.append(partial(inputs[: self.conditions].copy_, self.inputs[: self.conditions]))
+        take = kernels.move_rows(add=False)
+        self.call(take, inputs[self.conditions :], self.state, layer.kept, kept)
+        activate = kernels.activate(settings.activation)
+        incoming, hiddens, stays = inputs, [], []
+        for step, bias in enumerate(layer.biases[:-1]):
+            hidden = self.buffer(f"{number}.hidden{step}", len(bias))
+            self.multiply(layer.weights[step], incoming, hidden)
+            incoming = self.buffer(f"active{step}", len(bias))
+            self.call(activate, hidden, bias, incoming, len(bias))
+            hiddens.append(hidden)
+            if self.dropout:
+                stays.append(self.buffer(f"{number}.stays{step}", len(bias)))
+                self._calls += [partial(self._draw, stays[-1]), partial(incoming.mul_, stays[-1])]
+        raw = self.buffer(f"{number}.raw", layer.outputs)
+        self.multiply(layer.weights[-1], incoming, raw)
+        forward = spline_kernels.spline_forward(settings.bins, settings.bound, keep=True)
+        numbers = self.buffer(f"{number}.kept", len(layer.moved) * spline_kernels.KEPT)
+        places = (self.state, self.log_slope, numbers, layer.moved)
+        self.call(forward, raw, layer.biases[-1], *places, len(layer.moved))
+        return _Tape(inputs, hiddens, stays, raw, numbers)
+
+    def _back(
+        self, layer: Layer, tape: _Tape, by_weights: list[Tensor], sums: list[Tensor]
+    ) -> None:
+        settings, outgoing = self.settings, tape.raw
+        backward = spline_kernels.spline_backward(settings.bins, settings.bound)
+        places = (self.gradient, self.upstream, sums[-1], layer.moved)
+        self.call(backward, outgoing, tape.kept, *places, len(layer.moved))
+        activate = kernels.activate_backward(settings.activation)
+        for step in range(len(tape.hidden), 0, -1):
+            hidden, bias = tape.hidden[step - 1], layer.biases[step - 1]
+            active = self.buffer(f"active{step - 1}", len(bias))
+            following = self.buffer(f"back{step - 1}", len(bias))
+            self.multiply(layer.weights[step].t(), outgoing, following)
+            if self.dropout:
+                self._calls.append(partial(following.mul_, tape.stays[step - 1]))
+            self.call(activate, hidden, bias, following, active, sums[step - 1], len(bias))
+            if self.dropout:
+                self._calls.append(partial(active.mul_, tape.stays[step - 1]))
+            self.multiply(outgoing, active.t(), by_weights[step])
+            outgoing = following
+        self.multiply(outgoing, tape.inputs.t(), by_weights[0])
+        first, kept = layer.weights[0].t(), len(layer.kept)
+        if kept:
+            by_kept = self.buffer("by_kept", settings.targets)[:kept]
+            self.multiply(first[self.conditions :], outgoing, by_kept)
+            self.call(kernels.move_rows(add=True), by_kept, self.gradient, layer.kept, kept)
+        if self.of_rows:
+            add = self.by_condition.addmm_
+            self._calls.append(partial(add, first[: self.conditions], outgoing))
+
+    def _draw(self, stays: Tensor) -> None:
+        """Draw which hidden numbers stay, as 0 or 1 / (1 - dropout)."""
+        stays.bernoulli_(1.0 - self.dropout, generator=self.generator).div_(1.0 - self.dropout)
+
+
+def views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """Cut a flat vector into tensors of the given shapes, without copying."""
+    pieces = flat.split([shape.numel() for shape in shapes])  # type: ignore[no-untyped-call]
+    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
