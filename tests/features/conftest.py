@@ -40,7 +40,8 @@ def wjet_like(rows: int, seed: int) -> Table:
         "met_x": 30 * normal(rows),
         "met_y": 30 * normal(rows),
     }
-    gen["jet_mass"][:2] = [0.0, 1e-6]
+    if rows > 2:
+        gen["jet_mass"][:2] = [0.0, 1e-6]
     target = {
         "mu_pt": stored(gen["mu_pt"] * np.exp(0.01 * normal(rows))),
         "mu_eta": gen["mu_eta"].copy(),

@@ -47,9 +47,9 @@ def find_atoms(
     counts = np.diff(np.append(starts, len(ordered)))
     many = counts >= max(LEAST_ROWS, LEAST_SHARE * len(ordered))
     candidates = np.flatnonzero(many)
-    if not candidates.size:
-        return []
     candidates = candidates[np.argsort(-counts[candidates], kind="stable")]
+    if many.all() and len(counts) <= MOST:  # nothing is continuous here
+        return [float(value) for value in ordered[starts[candidates]]]
     step = spacing(reco)
     if gen is not None:
         step = np.maximum(step, spacing(gen))

@@ -41,13 +41,8 @@ class Chain:
     @property
     def reads(self) -> list[str]:
         """Names of the columns that encoding and decoding read."""
-        names = (
-            columns[role]
-            for step, columns in zip(self.steps, self.given, strict=True)
-            for role in step.roles
-            if role not in SUPPLIED
-        )
-        return list(dict.fromkeys(names))
+        names = [name for reads in self._reads() for name in reads.values()]
+        return [name for name in dict.fromkeys(names) if name not in SUPPLIED.values()]
 
     @property
     def needs_noise(self) -> bool:
@@ -86,10 +81,17 @@ class Chain:
             tuple(restore(step) for step in state), tuple(dict(step["given"]) for step in state)
         )
 
+    def _reads(self) -> list[dict[str, str]]:
+        """Return for each step role -> column; noise has no role in decoding, and may be absent."""
+        return [
+            {role: SUPPLIED.get(role) or names[role] for role in step.roles}
+            for step, names in zip(self.steps, self.given, strict=True)
+        ]
+
     def _steps(self, columns: Mapping[str, Array]) -> list[tuple[Transform, dict[str, Array]]]:
         return [
-            (step, {role: columns[SUPPLIED.get(role) or names[role]] for role in step.roles})
-            for step, names in zip(self.steps, self.given, strict=True)
+            (step, {role: columns[name] for role, name in reads.items() if name in columns})
+            for step, reads in zip(self.steps, self._reads(), strict=True)
         ]
 
 
@@ -123,8 +125,6 @@ def fit_chain(
             role: columns[SUPPLIED.get(role) or spec.given[role]]
             for role in (*kind.roles, *kind.fit_roles)
         }
-        if not finite.any():
-            raise StudyError(f"{where}, transform {number}: no value is left to fit it to")
         try:
             step = kind.fit(
                 values[finite], {name: column[finite] for name, column in given.items()}, options
@@ -134,5 +134,7 @@ def fit_chain(
         with np.errstate(all="ignore"):
             values = step.forward(values, given)
         finite = finite & np.isfinite(values).all(axis=1)
+        if not finite.any():
+            raise StudyError(f"{where}, transform {number}: {kind.kind} leaves no finite value")
         steps.append(step)
     return Chain(tuple(steps), tuple(dict(spec.given) for spec in specs)), finite

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen2reco.errors import StudyError
 from gen2reco.features.chain import Chain, fit_chain
 from gen2reco.features.elementwise import Standardize
 from gen2reco.features.findings import Finding
@@ -78,10 +77,8 @@ def fit_condition(
     *,
     standardize: bool,
 ) -> tuple[ConditionColumn, list[Finding]]:
-    """Fit one condition to finite values [n]; StudyError where a transform cannot take them."""
+    """Fit one condition to finite values [n]; an error says which transform cannot take them."""
     chain, finite = fit_chain(item.transform, values[:, None], given, where)
-    if chain.needs_noise:
-        raise StudyError(f"{where}: a condition is not spread by noise; leave that transform out")
     with np.errstate(all="ignore"):
         ends = chain.forward(values[:, None], given)[finite]
     final = Standardize.fit(ends, {}, None)

@@ -36,7 +36,9 @@ CLAMP = 0.1
 """Encoded values are decoded up to so many standard deviations beyond those of training: after an
 exponential that is some 15 % beyond the largest ratio or residual that was seen."""
 REACH = 6.0
-"""Encoded values beyond this are far for a spline, and reported."""
+"""Encoded values beyond this are far for a spline, ..."""
+MANY_BEYOND = 1e-4
+"""... and reported where they make up a larger share than this."""
 FEW_VALUES = 64
 """A continuous quantity that takes no more values than this in many rows is reported."""
 
@@ -257,7 +259,7 @@ def _finish(
             text = f"{name} is continuous by its kind but takes {values} values only: an integer?"
             findings.append(Finding("discrete", name, 1.0, 0.0, text))
         far = float(np.mean(np.abs(encoded[:, j]) > REACH)) if final else 0.0
-        if far > 0:
+        if far > MANY_BEYOND:
             text = f"{name}: {percent(far)} of the encoded values lie beyond +-{REACH:g}"
             findings.append(Finding("tail", name, far, 0.0, text))
     for finding in findings:

@@ -13,7 +13,7 @@ from gen2reco.features.domain import Range
 from gen2reco.features.findings import Finding
 from gen2reco.features.fitting import fit_block, wanted_blocks
 from gen2reco.features.targets import TargetBlock
-from gen2reco.features.transforms import GEN, NOISE, parse
+from gen2reco.features.transforms import GEN, NOISE, SUPPLIED, parse
 from gen2reco.rng import noise
 
 if TYPE_CHECKING:
@@ -309,7 +309,10 @@ def check_transforms(part: Part) -> None:
     """Check every transform of a part before any event is read; StudyError says what is wrong."""
     for item in part.condition:
         for number, spec in enumerate(item.transform, 1):
-            parse(spec, 1, f"part {part.name}, condition {item.name}, transform {number}")
+            where = f"part {part.name}, condition {item.name}, transform {number}"
+            kind, _ = parse(spec, 1, where)
+            if set(SUPPLIED) & set(kind.roles):
+                raise StudyError(f"{where}: a condition needs no {kind.kind}; leave it out")
     for _ in wanted_blocks(part):
         pass
 

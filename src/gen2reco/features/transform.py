@@ -110,12 +110,12 @@ def mean_and_deviation(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each column [n, k], with far outliers pulled in.
 
-    Values beyond ten half 68 % widths from the median count as lying there, so that one absurd row
-    cannot squeeze all others; ordinary columns have none. A constant column has deviation 1.
+    Values beyond ten half 68 % widths from the median count as lying there, if they are less than
+    half a percent: one absurd row cannot squeeze all others. A constant column has deviation 1.
     """
-    low, median, high = np.quantile(values, [0.16, 0.5, 0.84], axis=0)
+    first, low, median, high, last = np.quantile(values, [0.005, 0.16, 0.5, 0.84, 0.995], axis=0)
     reach = 5 * (high - low)
     reach = np.where(reach > 0, reach, np.inf)
-    tame = np.clip(values, median - reach, median + reach)
+    tame = np.clip(values, np.minimum(median - reach, first), np.maximum(median + reach, last))
     deviation = tame.std(axis=0)
     return tame.mean(axis=0), np.where(deviation > _roundoff(values), deviation, 1.0)
