@@ -6,9 +6,10 @@ spread uniformly over the interval of width w that has become free. Decoding an 
 it gives exactly c. Where T(c) is infinite (a mass of zero under a logarithm), the interval lies
 beyond the smallest or the largest continuous value of training.
 
-The width is such that the density inside equals the continuous density beside it, within limits: at
-least 0.2 and at most 10 half 68 % widths of the continuous part, and at most one for each percent
-of the rows, so that a rare point mass beyond a thin tail does not stretch the axis.
+The width is such that the density inside equals the continuous density beside it, but at least a
+quarter of the mean density of the continuous core: a point mass in a thin tail must not stretch the
+axis. One beyond all continuous values gets half the mean density of the core. In any case the width
+lies between 0.2 and 10 half 68 % widths of the continuous part.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 0.2
 MOST_WIDTH = 10.0
-MOST_WIDTH_PER_SHARE = 100.0
-"""Limits of a width, in half 68 % widths of the continuous part; the last per share of rows."""
+"""Limits of a width, in half 68 % widths of the continuous part."""
+LEAST_DENSITY = 0.25
+"""Least density that is compared with, in units of the mean density of the continuous core ..."""
+OUTER_DENSITY = 0.5
+"""... and that inside an interval beyond all continuous values, in the same unit."""
 MARGIN = 0.1
 """Room between an outer gap and the continuous values of training, in the same unit."""
 
@@ -87,9 +91,7 @@ class Gap:
         ordered = np.sort(continuous)
         scale = float(spread(continuous[:, None])[0])
         shares = counts / (len(continuous) + counts.sum())
-        width = {
-            i: _width(ordered, images[i], counts[i], shares[i], scale) for i in range(len(values))
-        }
+        width = {i: _width(ordered, images[i], counts[i], scale) for i in range(len(values))}
         place = sorted(width, key=lambda i: (images[i], values[i]))
         low = [i for i in place if images[i] == -np.inf]
         finite = [float(ordered[0]), float(ordered[-1]), *images[np.isfinite(images)].tolist()]
@@ -167,12 +169,14 @@ class Gap:
         return cls(tuple(Atom(**atom) for atom in state))
 
 
-def _width(ordered: Numbers, image: float, count: float, share: float, scale: float) -> float:
-    """Return the width over which the continuous density beside a gap has as many rows."""
-    beside = int(min(max(count, _LEAST_BESIDE), max(len(ordered) // 20, 1)))
-    centre = int(np.searchsorted(ordered, image))
-    first, last = max(0, centre - beside), min(len(ordered), centre + beside)
-    length = float(ordered[last - 1] - ordered[first])
-    most = min(MOST_WIDTH, max(LEAST_WIDTH, MOST_WIDTH_PER_SHARE * share))
-    width = count * length / max(last - first - 1, 1)
-    return float(np.clip(width, LEAST_WIDTH * scale, most * scale))
+def _width(ordered: Numbers, image: float, count: float, scale: float) -> float:
+    """Return the width over which the continuous density to compare with has as many rows."""
+    core = 0.68 * len(ordered) / (2 * scale)
+    density = OUTER_DENSITY * core
+    if np.isfinite(image):
+        beside = int(min(max(count, _LEAST_BESIDE), max(len(ordered) // 20, 1)))
+        centre = int(np.searchsorted(ordered, image))
+        first, last = max(0, centre - beside), min(len(ordered), centre + beside)
+        length = float(ordered[last - 1] - ordered[first])
+        density = max((last - first - 1) / length if length else np.inf, LEAST_DENSITY * core)
+    return float(np.clip(count / density, LEAST_WIDTH * scale, MOST_WIDTH * scale))
