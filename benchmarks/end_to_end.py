@@ -35,7 +35,7 @@ def child(model: Path, sample: Path, output: Path, workers: int) -> None:
     """One simulation in this process; prints its figures."""
     from gen2reco import simulate
 
-    simulate(model, sample, output.with_name(f"warm-{output.name}"), chunk=100_000)  # compiled code, file cache
+    simulate(model, sample, output.with_name(f"warm-{output.name}"))  # compiled code, file cache
     begin = time.perf_counter()
     done = simulate(model, sample, output, workers=workers)
     seconds = time.perf_counter() - begin

@@ -1,7 +1,7 @@
 """The command line: thin commands over the functions of the same name. Nothing heavy is imported before a verb runs.
 
 Exit codes: 0 success, 1 other gen2reco errors, 2 wrong command line, 3 study, 4 event files, 5 emulator, 6 training,
-7 output exists, 8 a check or verdict failed, 130 interrupted.
+7 output exists, 8 samples that cannot be compared, 9 a check failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gen2reco.errors import Gen2RecoError, StudyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHECK_FAILED = 8
+CHECK_FAILED = 9
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -140,7 +140,7 @@ def simulate(
     files: Inputs,
     output: Output,
     seed: Seed = 1,
-    chunk: Annotated[int, typer.Option(min=1, help="GEN events per step.")] = 100_000,
+    chunk: Annotated[int, typer.Option(min=1, help="GEN events per step.")] = 20_480,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
     oversample: Annotated[int, typer.Option(min=1, help="RECO events per GEN event.")] = 1,
     members: Annotated[int, typer.Option(min=1, help="Ensemble members, as a systematic uncertainty.")] = 1,

@@ -12,6 +12,7 @@ import numpy as np
 from gen2reco.emulator.assemble import RecoLayout, assemble
 from gen2reco.emulator.blocks import sample_rows
 from gen2reco.errors import EmulatorError, EventFileError, StudyError, nearest
+from gen2reco.events.layout import flat_columns
 from gen2reco.rng import noise
 from gen2reco.rows.tables import build_table, columns_needed, evaluate_output
 
@@ -144,6 +145,7 @@ class Emulator:
         `where` and `first` name the file and the entry of the first event in error messages.
         """
         self._check(oversample, members, policy)
+        keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
         dropped: Counter[str] = Counter()
         flags = np.zeros(len(events), dtype=np.int32)
         alive = np.ones(len(events), dtype=bool)

@@ -44,7 +44,7 @@ class PartFeatures:
         blocks: encoding of each RECO quantity, or of the components that a transform mixes.
         ranges: training distribution of every GEN column that is read, by (block, name).
         findings: what the fit noticed.
-        standardize: whether the model's columns have zero mean and unit deviation.
+        standardize: whether the model's GEN columns have zero mean and unit deviation; RECO ones always do.
     """
 
     part: str
@@ -62,7 +62,7 @@ class PartFeatures:
             part: the part of the study.
             table: its training rows, with targets; weights play no role.
             seed: of the noise that spreads counts and point masses.
-            standardize: False for a family that normalises inside its network.
+            standardize: False for a family that normalises GEN inside its network.
 
         Raises:
             StudyError: the table is empty, or a transform is wrong or cannot take the values.
@@ -94,7 +94,7 @@ class PartFeatures:
             if one.relative:
                 columns[GEN] = _stack([sound["relative_to", name] for name in one.names])
             reco = _stack([table.target[name] for name in one.names])
-            block, found = fit_block(one, reco, columns, standardize=standardize)
+            block, found = fit_block(one, reco, columns, standardize=True)
             blocks.append(block)
             findings += found
         return cls(

@@ -221,7 +221,7 @@ class Validation(Block):
     )
     quantities: dict[str, Expression] = Field(default={}, description="RECO quantities to compare")
     responses: dict[str, Response] = Field(
-        default={}, description="RECO relative to GEN; default: the targets"
+        default={}, description="RECO relative to GEN to compare"
     )
     labels: dict[str, str] = Field(
         default={}, description="axis labels (LaTeX between dollars), unit in brackets"

@@ -37,7 +37,7 @@ class Settings:
         classifier_resplits: re-splits of FullSim that make the null of the C2ST.
         folds: cross-fitted folds of the C2ST.
         early_stopping: let the classifier stop early; less sharp, faster.
-        threads: threads of the classifier; 0: all.
+        threads: processes that fit classifiers; 0: one per core.
         bins: bins of a distribution.
         response_bins: bins of GEN pt or eta for scale and resolution.
         response_resplits: re-splits that make the null of scale and resolution.
@@ -55,7 +55,7 @@ class Settings:
     folds: int = 5
     early_stopping: bool = False
     threads: int = 0
-    bins: int = 40
+    bins: int = 50
     response_bins: int = 8
     response_resplits: int = 20
     w2: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import awkward
@@ -9,7 +10,6 @@ import numpy as np
 
 from gen2reco.emulator.assemble import assemble
 from gen2reco.events.layout import flat_columns, to_events
-from gen2reco.rng import Keys
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, evaluate_output
@@ -48,7 +48,7 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
         events = chunk.events
         if test_only:
             columns = flat_columns(events)
-            events = events[split(Keys(columns["run"], columns["luminosityBlock"], columns["event"])) == TEST]
+            events = events[split(columns) == TEST]
         table = build_table(study, part, events, targets=True, where=chunk.file)
         pieces.append(events[table.entry])
         tables.append(table)
@@ -73,8 +73,9 @@ def emulated(emulator: Emulator, events: awkward.Array, *, seed: int, oversample
 
 
 def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward.Array | None:
-    """Return the events with GEN taken as RECO, or None where a target has no GEN value to be relative to."""
+    """Return the events, one per row, with GEN taken as RECO; None where a target has no GEN value."""
     part = emulator.parts[0].part
+    table = replace(table, entry=np.arange(len(table)))
     if part.rows.kind != "event" or any(name not in table.relative_to for name in table.target):
         return None
     output = evaluate_output(emulator.study, part, events, table, table.relative_to)

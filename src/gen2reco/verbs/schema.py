@@ -18,9 +18,9 @@ def schema(what: str = "study") -> dict[str, Any]:
         StudyError: `what` is neither.
     """
     if what == "expressions":
-        from gen2reco.rows.functions import function_table  # noqa: PLC0415
+        from gen2reco.rows.functions import FUNCTIONS  # noqa: PLC0415
 
-        return function_table()
+        return {name: {"usage": one.usage, "summary": one.summary} for name, one in FUNCTIONS.items()}
     if what != "study":
         raise StudyError(f"there is no schema of {what!r}.{nearest(what, ['study', 'expressions'])}")
     from gen2reco import models  # noqa: PLC0415

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gen2reco.emulator import Emulator, Simulated, load_emulator
+from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from gen2reco.events import EventSource
 
-CHUNK = 100_000
+CHUNK = 10 * BLOCK
+"""GEN events per step: whole blocks of the models, and small beside what the libraries hold in memory."""
 
 
 @dataclass(frozen=True)

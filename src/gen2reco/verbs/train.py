@@ -255,7 +255,13 @@ def _train_part(
     )
     trained = TrainedPart(part, features, tuple(fit.model.eval() for fit in fits))
     advice = check_health(
-        fits[0].result.history, fits[0].model, batches[0], batches[1], findings=[str(f) for f in features.findings]
+        fits[0].result.history,
+        fits[0].model,
+        batches[0],
+        batches[1],
+        findings=[str(finding) for finding in features.findings],
+        targets=features.target_names,
+        conditions=features.condition_names,
     )
     rows = {"training": min(len(learned), settings.max_rows or len(learned)), "validation": len(held)}
     return _PartResult(trained, rows, fits, advice)

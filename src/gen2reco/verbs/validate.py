@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from gen2reco.rows.tables import Table
-    from gen2reco.validation import Assessment, Sample
+    from gen2reco.validation import Assessment, Quantity, Sample
 
 CLOSURE_REPLICAS = 5
 COVERAGE_ROWS = 50_000
@@ -249,10 +249,14 @@ def headline_table(assessment: Assessment) -> str:
     lines = [assessment.headline, ""]
     for target in assessment.targets:
         lines.append(f"{'met    ' if target.met else 'NOT met'}  {target.name}: {target.value:.3g} (asked {target.limit:g})")
-    lines += ["", f"{'quantity':<28}{'W1':>12}{'floor ratio':>13}  verdict"]
+    lines += ["", f"{'quantity':<24}{'W1':>12}{'floor ratio':>18}  verdict"]
     lines += [_row(quantity) for quantity in assessment.quantities]
     return "\n".join(lines)
 
 
-def _row(quantity: Any) -> str:
-    return f"{quantity.name:<28}{quantity}"
+def _row(quantity: Quantity) -> str:
+    name = quantity.name if quantity.group == "quantity" else f"{quantity.name} response"
+    if quantity.w1 is None or quantity.floor_ratio is None:
+        return f"{name:<24}{'':>12}{'':>18}  {quantity.word}"
+    ratio = f"{quantity.floor_ratio.value:.2f} +- {quantity.floor_ratio.error:.2f}"
+    return f"{name:<24}{quantity.w1.value:>12.4g}{ratio:>18}  {quantity.word}"
