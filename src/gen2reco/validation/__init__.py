@@ -1,1 +1,31 @@
-""""""
+"""How good is an emulator: metrics with errors and nulls, plots, one self-contained report."""
+
+from gen2reco.validation.assess import assess
+from gen2reco.validation.binned import histogram, oversampling_gain
+from gen2reco.validation.coverage import ranks
+from gen2reco.validation.memorisation import memorisation
+from gen2reco.validation.report import Report, read_report, render, write_report
+from gen2reco.validation.results import Assessment, Metric, Quantity
+from gen2reco.validation.samples import Closure, Coverage, Rate, Sample
+from gen2reco.validation.settings import Settings, Targets
+
+__all__ = [
+    "Assessment",
+    "Closure",
+    "Coverage",
+    "Metric",
+    "Quantity",
+    "Rate",
+    "Report",
+    "Sample",
+    "Settings",
+    "Targets",
+    "assess",
+    "histogram",
+    "memorisation",
+    "oversampling_gain",
+    "ranks",
+    "read_report",
+    "render",
+    "write_report",
+]

@@ -55,10 +55,10 @@ def bin_index(values: Reals, edges: Reals) -> Integers:
     return bins.astype(np.int64)
 
 
-def nice_step(span: float) -> float:
-    """Round a positive step up to 1, 2, 2.5 or 5 times a power of ten."""
+def nice_step(span: float, factors: tuple[float, ...] = (1.0, 2.0, 2.5, 5.0, 10.0)) -> float:
+    """Round a positive step up to one of the factors times a power of ten."""
     power = 10.0 ** np.floor(np.log10(span))
-    factor = min(f for f in (1.0, 2.0, 2.5, 5.0, 10.0) if f * power >= span * (1 - 1e-9))
+    factor = min(f for f in factors if f * power >= span * (1 - 1e-9))
     return float(factor * power)
 
 
@@ -66,6 +66,7 @@ def regular_edges(low: float, high: float, bins: int) -> Reals:
     """At most about `bins` equal bins from `low` to `high` with round edges."""
     if not high > low:
         low, high = low - 0.5, high + 0.5
+    # steps of 2.5, 5 and 10 meet the thresholds that selections have
     step = nice_step((high - low) / bins)
     first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
     return np.asarray(step * np.arange(first, last + 1))
@@ -88,7 +89,7 @@ def core_edges(values: Reals, weight: Reals, bins: int, widths: float = 5.0) -> 
     low, middle, high = (quantile(values, weight, p) for p in (0.159, 0.5, 0.841))
     reach = widths * 0.5 * (high - low)
     low, high = quantile(values, weight, 0.0005), quantile(values, weight, 0.9995)
-    return regular_edges(max(middle - reach, low), min(middle + reach, high), bins)
+    return regular_edges(max(middle - reach, low), min(middle + reach, high), round(1.5 * bins))
 
 
 def merge_bins(first: tuple[Reals, Reals], second: tuple[Reals, Reals]) -> Integers:

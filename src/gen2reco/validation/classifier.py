@@ -8,12 +8,13 @@ GEN events: with the same ones in both classes the AUC drops below 0.5 and diffe
 from __future__ import annotations
 
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 AXIS: Reals = np.linspace(0.0, 1.0, 101)
 BINS = 255
+"""Quantile bins of a feature, as many as the trees can hold."""
 
 
 @dataclass(frozen=True)
@@ -74,90 +76,97 @@ def area(score: Reals, second: npt.NDArray[np.bool_], weight: Reals) -> float:
 
 
 def cross_fit(
-    first: Rows, second: Rows, settings: Settings, seed: int, run: Parallel | None = None
-) -> tuple[float, Reals]:
-    """Train on all folds but one, judge on that one, for each fold.
+    pairs: Sequence[tuple[Rows, Rows]], settings: Settings, seed: int
+) -> tuple[list[float], list[Reals]]:
+    """Cross-fit a classifier on each pair of samples.
+
+    The folds of all pairs are spread over threads, each of them growing its trees alone: some ten
+    thousand rows gain nothing from sharing one tree, and lose much where the machine is busy.
 
     Args:
-        first: one side.
-        second: the other.
-        settings: folds and whether training may stop early.
-        seed: of folds and trees.
-        run: where the folds are fitted; default: one after the other, here.
+        pairs: FullSim and what stands against it.
+        settings: folds, threads, seed.
+        seed: tells groups of pairs apart.
 
     Returns:
-        AUC (mean over folds) and the ROC curve of the mean fold: true-positive rate [101] at
-        false-positive rates from 0 to 1.
+        Per pair the AUC and the ROC curve, both means over folds; the curve is the true-positive
+        rate [101] at false-positive rates from 0 to 1.
     """
-    rng = np.random.default_rng([settings.seed, seed])
-    features = _binned(np.concatenate([first.features, second.features]))
-    # signed weights cannot steer the trees; any score is a fair one as long as both sides are
-    # judged with their true weights, which is what the AUC does
-    shares = [rows.weight / rows.weight.sum() * len(rows.weight) for rows in (first, second)]
-    weight = np.concatenate(shares)
-    is_second = np.repeat([False, True], [len(first.weight), len(second.weight)])
-    folds = _folds(first.event, second.event, settings.folds, rng)
-    steering = None if np.all(weight == 1.0) else np.abs(weight)
+    tables = [
+        _Table.of(first, second, settings, seed + i) for i, (first, second) in enumerate(pairs)
+    ]
     jobs = [
-        delayed(_scores)(
-            features,
-            is_second,
-            steering,
-            folds != fold,
-            settings.early_stopping,
-            int(rng.integers(2**31)),
-        )
+        (table, fold, settings, 100 * (seed + i) + fold)
+        for i, table in enumerate(tables)
         for fold in range(settings.folds)
     ]
+    workers = min(settings.threads or len(os.sched_getaffinity(0)), len(jobs))
+    with ThreadPoolExecutor(workers, initializer=_grow_alone) as pool:
+        found = list(pool.map(lambda job: _fit(*job), jobs))
     areas, curves = [], []
-    for fold, score in enumerate((run or Parallel(n_jobs=1))(jobs)):
-        judge = folds == fold
-        areas.append(area(score, is_second[judge], weight[judge]))
-        curves.append(_curve(score, is_second[judge], weight[judge]))
-    return float(np.mean(areas)), np.mean(curves, axis=0)
+    for i in range(len(pairs)):
+        part = found[i * settings.folds : (i + 1) * settings.folds]
+        areas.append(float(np.mean([value for value, _ in part])))
+        curves.append(np.mean([curve for _, curve in part], axis=0))
+    return areas, curves
 
 
-def _scores(
-    features: npt.NDArray[np.float32],
-    is_second: npt.NDArray[np.bool_],
-    weight: Reals | None,
-    train: npt.NDArray[np.bool_],
-    early_stopping: bool,
-    seed: int,
-) -> Reals:
-    """Scores of the rows that are not in training. One thread each: folds share the cores better than trees do."""
+@dataclass(frozen=True)
+class _Table:
+    """Both sides of a pair together: binned features, side, weight, fold, [n]."""
+
+    features: npt.NDArray[np.float32]
+    is_second: npt.NDArray[np.bool_]
+    weight: Reals
+    fold: Integers
+
+    @classmethod
+    def of(cls, first: Rows, second: Rows, settings: Settings, seed: int) -> _Table:
+        shares = [rows.weight / rows.weight.sum() * len(rows.weight) for rows in (first, second)]
+        rng = np.random.default_rng([settings.seed, seed])
+        return cls(
+            _binned(np.concatenate([first.features, second.features])),
+            np.repeat([False, True], [len(first.weight), len(second.weight)]),
+            np.concatenate(shares),
+            _folds(first.event, second.event, settings.folds, rng),
+        )
+
+
+def _fit(table: _Table, fold: int, settings: Settings, seed: int) -> tuple[float, Reals]:
+    """Train on all folds but one, judge on that one: AUC and ROC curve."""
+    train, judge = table.fold != fold, table.fold == fold
     trees = HistGradientBoostingClassifier(
         max_iter=200,
         learning_rate=0.06,
         max_leaf_nodes=31,
         min_samples_leaf=50,
-        early_stopping=early_stopping,
-        random_state=seed,
+        early_stopping=settings.early_stopping,
+        random_state=settings.seed + seed,
     )
-    with threadpool_limits(1, user_api="openmp"):
-        trees.fit(
-            features[train],
-            is_second[train],
-            sample_weight=None if weight is None else weight[train],
-        )
-        score: Reals = trees.decision_function(features[~train])
-    return score
+    # signed weights cannot steer the trees; any score is a fair one as long as both sides are
+    # judged with their true weights, which is what the AUC does
+    steering = None if np.ptp(table.weight) < 1e-9 else np.abs(table.weight[train])
+    trees.fit(table.features[train], table.is_second[train], sample_weight=steering)
+    score = trees.decision_function(table.features[judge])
+    side, weight = table.is_second[judge], table.weight[judge]
+    return area(score, side, weight), _curve(score, side, weight)
+
+
+def _grow_alone() -> None:
+    threadpool_limits(1, user_api="openmp")
 
 
 def _binned(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replace each feature by the number of its quantile bin, 255 at most, as the trees would; nan stays.
+    """Replace each feature by the number of its quantile bin, as the trees would; nan stays.
 
-    Done once for all folds: with weights, the trees' own search for the same bins takes longer than their growth.
+    Once for all folds: with weights, the trees' own search for bins takes longer than their growth.
     """
     binned = np.full_like(features, np.nan)
     for column, values in enumerate(features.T):
         known = np.isfinite(values)
-        edges = (
-            np.unique(np.quantile(values[known], np.arange(1, BINS) / BINS))
-            if known.any()
-            else np.zeros(0)
-        )
-        binned[known, column] = np.searchsorted(edges, values[known], side="right")
+        if known.any():
+            edges = np.unique(np.quantile(values[known], np.arange(1, BINS) / BINS))
+            binned[known, column] = np.searchsorted(edges, values[known], side="right")
     return binned
 
 
@@ -190,22 +199,23 @@ def c2st(
         for columns, w, e in fast[: settings.classifier_seeds]
     ]
     size = min(len(np.unique(rows.event)) for rows in (first, seconds[0]))
-    with Parallel(n_jobs=settings.threads or -1) as run:
-        values, curves = _many([(first, rows) for rows in seconds], settings, 1000, run)
-        sides = resplit(
-            event,
-            min(size, len(np.unique(event)) // 2),
-            settings.classifier_resplits,
-            np.random.default_rng([settings.seed, 7]),
-        )
-        pairs = [(everything.take(side == 1), everything.take(side == -1)) for side in sides]
-        nulls, null_curves = _many(pairs, settings, 2000, run)
-        others = {}
-        for name, (columns, w, e) in (references or {}).items():
-            shared = [i for i, feature in enumerate(names) if feature in columns]
-            rows = Rows(stack({names[i]: columns[names[i]] for i in shared}), w, e)
-            cut = Rows(first.features[:, shared], first.weight, first.event)
-            others[name] = cross_fit(cut, rows, settings, 3000, run)[0]
+    values, curves = cross_fit([(first, rows) for rows in seconds], settings, 1000)
+    log.info("C2ST: AUC %s", ", ".join(f"{value:.4f}" for value in values))
+    sides = resplit(
+        event,
+        min(size, len(np.unique(event)) // 2),
+        settings.classifier_resplits,
+        np.random.default_rng([settings.seed, 7]),
+    )
+    pairs = [(everything.take(side == 1), everything.take(side == -1)) for side in sides]
+    nulls, null_curves = cross_fit(pairs, settings, 2000)
+    log.info("C2ST: null %s", ", ".join(f"{value:.4f}" for value in nulls))
+    others = {}
+    for name, (columns, w, e) in (references or {}).items():
+        shared = [i for i, feature in enumerate(names) if feature in columns]
+        rows = Rows(stack({names[i]: columns[names[i]] for i in shared}), w, e)
+        cut = Rows(first.features[:, shared], first.weight, first.event)
+        others[name] = cross_fit([(cut, rows)], settings, 3000)[0][0]
     excess, p = _excess(values, nulls, first, seconds[0])
     return Classifier(
         auc=tuple(values),
@@ -221,18 +231,6 @@ def c2st(
         null_spread=tuple(_spread(null_curves).tolist()),
         note=_note(settings, weight),
     )
-
-
-def _many(
-    pairs: Sequence[tuple[Rows, Rows]], settings: Settings, seed: int, run: Parallel
-) -> tuple[list[float], list[Reals]]:
-    areas, curves = [], []
-    for i, (first, second) in enumerate(pairs):
-        value, curve = cross_fit(first, second, settings, seed + i, run)
-        log.info("C2ST %d of %d: AUC %.4f", i + 1, len(pairs), value)
-        areas.append(value)
-        curves.append(curve)
-    return areas, curves
 
 
 def _excess(

@@ -10,7 +10,6 @@ from numba import njit
 from gen2reco.errors import SampleError
 from gen2reco.validation.multiple import tail_share
 from gen2reco.validation.results import CorrelationMatrix, Metric
-from gen2reco.validation.weighted import mid_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

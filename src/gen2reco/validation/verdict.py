@@ -201,8 +201,8 @@ def headline(
     parts = []
     for check in failed:
         error = f" ± {check.value.error:.2g}" if check.value.error > 0 else ""
-        worst = f", worst {check.worst}" if check.worst else ""
-        parts.append(f"{check.name} ({check.value.value:.3g}{error}{worst})")
+        worst = f"{check.worst} " if check.worst else ""
+        parts.append(f"{check.name} ({worst}{check.value.value:.3g}{error})")
     return (
         f"FastSim can be told from FullSim: {len(failed)} of {len(family)} tests "
         f"{'fails' if len(failed) == 1 else 'fail'}: {'; '.join(parts)} ({size}).",

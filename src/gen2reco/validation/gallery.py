@@ -1,0 +1,167 @@
+"""Which plots a report shows, in which order, with which words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from gen2reco.validation import plots
+from gen2reco.validation.wording import p_value, plus_minus, verdict_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from gen2reco.validation.results import Assessment
+
+Section = Literal[
+    "summary", "distributions", "residuals", "pictures", "coverage", "correlations", "classifier",
+    "response", "training",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure still to be drawn.
+
+    Attributes:
+        name: file name without suffix, unique in a report.
+        section: where it stands.
+        caption: shown below; one sentence with the numbers that belong to it.
+        alt: what a reader who cannot see it must know.
+        draw: makes the figure.
+        size: `small`, `normal`, `tall` (alone in its section) or `wide` (takes a whole row).
+    """
+
+    name: str
+    section: Section
+    caption: str
+    alt: str
+    draw: Callable[[], Figure]
+    size: Literal["small", "normal", "wide", "tall"] = "normal"
+
+
+def gallery(
+    assessment: Assessment, histories: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[Plot]:
+    """Yield the plots of a report in order."""
+    yield from _summary(assessment)
+    yield from _spectra(assessment)
+    for pit in assessment.coverage:
+        yield Plot(
+            f"pit-{_safe(pit.name)}",
+            "coverage",
+            f"{pit.name}: largest deviation {100 * pit.deviation.value:.2f} % "
+            f"(95 % of covered: {100 * pit.deviation.null_95:.2f} %), p = {p_value(pit.test.p_holm)} (Holm).",
+            f"Shares of ten rank deciles of {pit.name} around 10 percent.",
+            lambda pit=pit: plots.pit_plot(pit),  # type: ignore[misc]
+            "small",
+        )
+    for matrix in assessment.correlations:
+        yield Plot(
+            f"correlations-{matrix.kind}",
+            "correlations",
+            f"{matrix.kind.capitalize()} coefficients: Frobenius norm of the difference "
+            f"{matrix.frobenius.value:.3f} (95 % of re-splits: {matrix.frobenius.null_95:.3f}), largest "
+            f"element {matrix.largest.value:.3f} ({matrix.largest.null_95:.3f}) between "
+            f"{plots.short_name(matrix.pair[0])} and {plots.short_name(matrix.pair[1])}.",
+            f"{matrix.kind} correlation matrices of FullSim, FastSim and their difference.",
+            lambda matrix=matrix: plots.correlation_plot(matrix),  # type: ignore[misc]
+            "wide",
+        )
+    if assessment.classifier:
+        c = assessment.classifier
+        yield Plot(
+            "roc",
+            "classifier",
+            f"ROC of the classifier; excess AUC {plus_minus(c.excess.value, c.excess.error)}. The grey band is "
+            "the scatter of FullSim against FullSim.",
+            "ROC curves of FastSim against FullSim and of FullSim against FullSim, both near the diagonal."
+            if abs(c.excess.value) < 0.05
+            else "ROC curves of FastSim against FullSim, above that of FullSim against FullSim.",
+            lambda: plots.roc_plot(c),
+        )
+    for r in assessment.responses:
+        yield Plot(
+            f"response-{_safe(r.name)}-{_safe(r.by)}",
+            "response",
+            f"{r.name} against {r.by}: largest shift of the median {plus_minus(r.largest_closure.value, r.largest_closure.error)} "
+            f"widths (95 % of re-splits: {r.largest_closure.null_95:.2g}); p = {p_value(r.scale.p)} (scale), "
+            f"{p_value(r.resolution.p)} (resolution).",
+            f"Median and half 68 percent width of the {r.name} response in bins of {r.by}.",
+            lambda r=r: plots.response_plot(r),  # type: ignore[misc]
+        )
+    for number, (name, history) in enumerate(histories.items()):
+        if history:
+            yield Plot(
+                f"loss-{number}",
+                "training",
+                f"Loss of {name}.",
+                f"Training and validation loss of {name} per epoch.",
+                lambda history=history, name=name: plots.loss_plot(history, name),  # type: ignore[misc]
+            )
+
+
+def _summary(assessment: Assessment) -> Iterator[Plot]:
+    if any(q.floor_ratio for q in assessment.quantities):
+        yield Plot(
+            "floor-ratios",
+            "summary",
+            "W1 floor ratio of every quantity: 1 is as close as two FullSim samples are. Grey bars: 95 % of the "
+            "re-splits of FullSim, each quantity by itself; dashed: 95 % of re-splits in all quantities at once.",
+            "Floor ratios of all quantities beside the range of FullSim against FullSim.",
+            lambda: plots.floor_plot(assessment.quantities, assessment.family_limit),
+            "tall",
+        )
+
+
+def _spectra(assessment: Assessment) -> Iterator[Plot]:
+    judged = {(q.group, q.name): q for q in assessment.quantities}
+    shapes = {shape.name: shape for shape in assessment.distributions}
+    for key, shape in shapes.items():
+        is_response = key.startswith("response:")
+        name = key.removeprefix("response:")
+        quantity = judged.get(("response" if is_response else "quantity", name))
+        if quantity is None:  # the tails are drawn beside their core
+            continue
+        line = verdict_line(quantity)
+        note = ""
+        if quantity.floor_ratio:
+            note = (
+                f"floor ratio {quantity.floor_ratio.value:.2f} ± {quantity.floor_ratio.error:.2f}"
+            )
+        if is_response:
+            tails = shapes.get(f"{key}:tails")
+            yield Plot(
+                f"residual-{_safe(name)}",
+                "residuals",
+                f"{name} relative to GEN: {line}." + (" Right: the whole range." if tails else ""),
+                f"Residual of {name} to GEN, FullSim and FastSim: {line}.",
+                lambda shape=shape, tails=tails, note=note: plots.residual_plot(shape, tails, note),  # type: ignore[misc]
+                "wide" if tails else "normal",
+            )
+        else:
+            yield Plot(
+                f"distribution-{_safe(name)}",
+                "distributions",
+                f"{name}: {line}.",
+                f"Distribution of {name}, FullSim and FastSim: {line}.",
+                lambda shape=shape, note=note: plots.distribution_plot(shape, note),  # type: ignore[misc]
+            )
+    for picture in assessment.pictures:
+        fast, gen = picture.correlation
+        yield Plot(
+            f"plane-{_safe(picture.name)}",
+            "pictures",
+            f"{picture.name}, the same {picture.events} GEN events on both sides; Spearman with RECO: FastSim {fast:.3f}"
+            + (f", GEN {gen:.3f}." if picture.gen else ".")
+            + " FastSim cannot be closer to RECO than GEN is: it draws anew.",
+            f"FastSim against RECO and GEN against RECO of {picture.name}.",
+            lambda picture=picture: plots.picture_plot(picture),  # type: ignore[misc]
+            "wide",
+        )
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
