@@ -22,7 +22,7 @@ demo: $(VENV)/.core
 	$(BIN)/gen2reco demo --output demo --overwrite
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -24,15 +24,21 @@ LIMIT = 5_000_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sample", type=Path, default=ROOT.parent / "shared" / "data" / "wjet.parquet")
-    parser.add_argument("--output", type=Path, default=ROOT / "src" / "gen2reco" / "data" / "wjet.parquet")
+    parser.add_argument(
+        "--sample", type=Path, default=ROOT.parent / "shared" / "data" / "wjet.parquet"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "src" / "gen2reco" / "data" / "wjet.parquet"
+    )
     parser.add_argument("--events", type=int, default=47_500)
     arguments = parser.parse_args()
     table = pq.read_table(arguments.sample, columns=COLUMNS).slice(0, arguments.events)
     floats = [
         f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
         for field in table.schema
-        if pa.types.is_floating(field.type.value_type if pa.types.is_list(field.type) else field.type)
+        if pa.types.is_floating(
+            field.type.value_type if pa.types.is_list(field.type) else field.type
+        )
     ]
     pq.write_table(
         table,

@@ -55,9 +55,23 @@ def run(model: Path, sample: Path, output: Path, workers: int = 1) -> dict:
     """One simulation in a fresh process that sees one core per worker."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     cores = ",".join(str(core) for core in range(workers))
-    command = ["taskset", "-c", cores, sys.executable, __file__, "--child", str(model), str(sample), str(output)]
+    command = [
+        "taskset",
+        "-c",
+        cores,
+        sys.executable,
+        __file__,
+        "--child",
+        str(model),
+        str(sample),
+        str(output),
+    ]
     shown = subprocess.run(
-        [*command, "--workers", str(workers)], env=environment, check=True, capture_output=True, text=True
+        [*command, "--workers", str(workers)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return json.loads(shown.stdout.splitlines()[-1])
 
@@ -73,12 +87,16 @@ def main() -> None:
         child(*arguments.child, arguments.workers)
         return
     if not arguments.model.exists():
-        raise SystemExit(f"no emulator at {arguments.model}: run benchmarks/fidelity.py first, or name one with --model")
+        raise SystemExit(
+            f"no emulator at {arguments.model}: run benchmarks/fidelity.py first, or name one with --model"
+        )
     reference = reference_sample("wjet")
     result: dict = {"bars": BARS, "model": str(arguments.model.name)}
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        samples = {events: scratch / f"gen-{events}.parquet" for events in (100_000, 300_000, 1_000_000)}
+        samples = {
+            events: scratch / f"gen-{events}.parquet" for events in (100_000, 300_000, 1_000_000)
+        }
         for events, path in samples.items():
             grow(reference, events, path, columns=GEN)
         for kind in ("parquet", "root"):
@@ -102,9 +120,16 @@ def main() -> None:
         memory = {}
         for events, path in samples.items():
             one = run(arguments.model, path, scratch / f"memory-{events}.parquet")
-            memory[str(events)] = {"MB": one["peak_memory_MB"], "events_per_second": one["events_per_second"]}
+            memory[str(events)] = {
+                "MB": one["peak_memory_MB"],
+                "events_per_second": one["events_per_second"],
+            }
         growth = memory["1000000"]["MB"] / memory["100000"]["MB"]
-        result["memory"] = {"peak": memory, "growth": growth, "met": growth <= BARS["memory_growth"]}
+        result["memory"] = {
+            "peak": memory,
+            "growth": growth,
+            "met": growth <= BARS["memory_growth"],
+        }
         print(json.dumps({"memory": result["memory"]}, indent=1))
         one = run(arguments.model, samples[1_000_000], scratch / "one.parquet")
         two = run(arguments.model, samples[1_000_000], scratch / "two.parquet", workers=2)

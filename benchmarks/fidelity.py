@@ -17,7 +17,13 @@ from gen2reco.training import show_progress
 from record import ROOT, record, reference_sample
 
 MODELS = ROOT / "benchmarks" / "models"
-BARS = {"c2st_excess": 0.006, "median_floor_ratio": 1.3, "largest_floor_ratio": 3.0, "coverage_p": 0.01, "decile": 0.01}
+BARS = {
+    "c2st_excess": 0.006,
+    "median_floor_ratio": 1.3,
+    "largest_floor_ratio": 3.0,
+    "coverage_p": 0.01,
+    "decile": 0.01,
+}
 
 
 def studies() -> dict[str, Study]:
@@ -36,7 +42,9 @@ def without_rescaling(study: Study) -> Study:
     """The same study with RECO - GEN of each quantity left in its own spread."""
     tree = study.model_dump(mode="json")
     for target in tree["parts"][0]["target"]:
-        target["transform"] = [one for one in target["transform"] if one["kind"] != "residual_rescale"]
+        target["transform"] = [
+            one for one in target["transform"] if one["kind"] != "residual_rescale"
+        ]
     return Study.model_validate(tree)
 
 
@@ -69,10 +77,25 @@ def summary(name: str, report: dict[str, Any], rows: Any, seconds: float) -> dic
         "agrees": report["agrees"],
         "headline": report["headline"],
         "targets": targets,
-        "c2st": {key: classifier[key] for key in classifier if key not in {"false_positive", "true_positive", "null_true_positive", "null_spread", "features"}},
+        "c2st": {
+            key: classifier[key]
+            for key in classifier
+            if key
+            not in {
+                "false_positive",
+                "true_positive",
+                "null_true_positive",
+                "null_spread",
+                "features",
+            }
+        },
         "floor_ratios": ratios,
         "coverage": {
-            pit["name"]: {"p": pit["test"]["p"], "p_holm": pit["test"]["p_holm"], "deviation": pit["deviation"]}
+            pit["name"]: {
+                "p": pit["test"]["p"],
+                "p_holm": pit["test"]["p_holm"],
+                "deviation": pit["deviation"],
+            }
             for pit in report["coverage"]
         },
     }
@@ -91,9 +114,18 @@ def main() -> None:
         model = MODELS / name.replace(", ", "-").replace(" ", "-")
         if arguments.again or not model.exists():
             with show_progress() as progress:
-                train(study, sample, model, resume=not arguments.again, overwrite=arguments.again, progress=progress)
+                train(
+                    study,
+                    sample,
+                    model,
+                    resume=not arguments.again,
+                    overwrite=arguments.again,
+                    progress=progress,
+                )
         begin = time.perf_counter()
-        done = validate(model, sample, model.with_name(f"{model.name}-report"), overwrite=True, say=say)
+        done = validate(
+            model, sample, model.with_name(f"{model.name}-report"), overwrite=True, say=say
+        )
         from gen2reco import load_emulator
 
         provenance = load_emulator(model).provenance

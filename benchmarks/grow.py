@@ -20,7 +20,9 @@ def grow(sample: Path, events: int, output: Path, columns: list[str] | None = No
         while written < events:
             piece = source.slice(0, min(source.num_rows, events - written))
             shifted = pa.compute.add(piece["run"], pa.scalar(1000 * copy, piece["run"].type))
-            writer.write_table(piece.set_column(run, source.schema.field(run), shifted), row_group_size=ROWS)
+            writer.write_table(
+                piece.set_column(run, source.schema.field(run), shifted), row_group_size=ROWS
+            )
             written += piece.num_rows
             copy += 1
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
+
 from record import ROOT, record
 
 SAMPLE = ROOT / "src" / "gen2reco" / "data" / "wjet.parquet"
@@ -68,8 +69,15 @@ def same_output(model: Path, scratch: Path) -> dict:
     found = {}
     for way, (options, files) in ways.items():
         output = scratch / f"{way.replace(' ', '-')}.parquet"
-        subprocess.run(command("simulate", model, *files, "-o", output, *options), check=True, capture_output=True)
-        found[way] = {"content": content(output), "bytes": hashlib.sha256(output.read_bytes()).hexdigest()}
+        subprocess.run(
+            command("simulate", model, *files, "-o", output, *options),
+            check=True,
+            capture_output=True,
+        )
+        found[way] = {
+            "content": content(output),
+            "bytes": hashlib.sha256(output.read_bytes()).hexdigest(),
+        }
         print(way, found[way]["content"][:12], found[way]["bytes"][:12])
     in_order = [way for way in ways if "shuffled" not in way]
     return {
@@ -102,7 +110,11 @@ def kill_simulate(model: Path, scratch: Path, kills: int) -> dict:
             output.unlink()
             output.with_name(f"{output.name}.json").unlink(missing_ok=True)
     subprocess.run([*job, "--overwrite"], check=True, capture_output=True)
-    left = [path.name for path in output.parent.iterdir() if path.name not in {output.name, f"{output.name}.json"}]
+    left = [
+        path.name
+        for path in output.parent.iterdir()
+        if path.name not in {output.name, f"{output.name}.json"}
+    ]
     return {
         "kills": kills,
         "finished_before_the_kill": finished,
@@ -114,7 +126,9 @@ def kill_simulate(model: Path, scratch: Path, kills: int) -> dict:
 
 def kill_train(scratch: Path, kills: int) -> dict:
     """Kill a training at random times and resume it; loss curve and weights must equal those of a quiet run."""
-    options = [part for key, value in SMALL.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    options = [
+        part for key, value in SMALL.items() for part in ("--set", f"{key}={json.dumps(value)}")
+    ]
     quiet, torn = scratch / "quiet", scratch / "torn"
     begin = time.perf_counter()
     subprocess.run(command("train", "wjet", "-o", quiet, *options), check=True, capture_output=True)
@@ -133,7 +147,11 @@ def kill_train(scratch: Path, kills: int) -> dict:
             process.wait()
             done += 1
     if not torn.exists():
-        subprocess.run(command("train", "wjet", "-o", torn, *options, "--resume"), check=True, capture_output=True)
+        subprocess.run(
+            command("train", "wjet", "-o", torn, *options, "--resume"),
+            check=True,
+            capture_output=True,
+        )
     curves = []
     for model in (quiet, torn):
         document = json.loads((model / "emulator.json").read_text())

@@ -50,7 +50,9 @@ def test_verbs_are_functions_not_modules():
 def modules_after(code: str) -> set[str]:
     """Top-level modules that are loaded after running `code` in a fresh interpreter."""
     program = f"{code}\nimport sys\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
-    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     return set(shown.stdout.splitlines()[-1].split())
 
 

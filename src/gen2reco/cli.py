@@ -7,6 +7,7 @@ Exit codes: 0 success, 1 other gen2reco errors, 2 wrong command line, 3 study, 4
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -35,13 +36,20 @@ Model = Annotated[Path, typer.Argument(help="A trained emulator: its folder or z
 Inputs = Annotated[list[str], typer.Argument(help="Files or globs of events.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output.")
+]
 Seed = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of all random numbers.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Fewer repetitions for errors and nulls; the report says so.")]
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="Fewer repetitions for errors and nulls; the report says so."),
+]
 
 
 def main() -> None:
     """Run the command line and turn errors into one message and an exit code."""
+    # Threads that wait should sleep: on a shared machine, spinning ones take the core that the work needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     if debug:
@@ -75,7 +83,10 @@ def _version(show: bool) -> None:
 @app.callback()
 def _options(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and leave."
+        ),
     ] = False,
     __: Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages.")] = False,
 ) -> None:
@@ -85,7 +96,9 @@ def _options(
 @app.command()
 def init(
     sample: Annotated[str, typer.Argument(help="A file of yours, with GEN and RECO.")],
-    output: Annotated[str, typer.Option("--output", "-o", help="Study file to write; - for standard output.")] = "-",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Study file to write; - for standard output.")
+    ] = "-",
     overwrite: Overwrite = False,
 ) -> None:
     """Look into a file of events and write a commented study to start from."""
@@ -100,19 +113,30 @@ def init(
 
 @app.command()
 def train(
-    study: Annotated[str, typer.Argument(help="A study file, or the name of a shipped study (wjet).")],
+    study: Annotated[
+        str, typer.Argument(help="A study file, or the name of a shipped study (wjet).")
+    ],
     files: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", help="Files or globs of events; default: the sample bundled for the study."),
+        typer.Option(
+            "--input",
+            "-i",
+            help="Files or globs of events; default: the sample bundled for the study.",
+        ),
     ] = None,
     output: Output = Path("model"),
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting: model.hidden=[128,128], training.epochs=40.")
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: model.hidden=[128,128], training.epochs=40."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints of an interrupted run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoints of an interrupted run.")
+    ] = False,
     overwrite: Overwrite = False,
     workers: Annotated[int, typer.Option(min=1, help="Ensemble members trained side by side.")] = 1,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a study's emulator."""
@@ -143,11 +167,18 @@ def simulate(
     chunk: Annotated[int, typer.Option(min=1, help="GEN events per step.")] = 20_480,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
     oversample: Annotated[int, typer.Option(min=1, help="RECO events per GEN event.")] = 1,
-    members: Annotated[int, typer.Option(min=1, help="Ensemble members, as a systematic uncertainty.")] = 1,
-    keep: Annotated[list[str] | None, typer.Option(help="GEN columns to carry along, e.g. 'GenJet_*'.")] = None,
-    policy: Annotated[str, typer.Option(help="For GEN values that are not finite: error, drop or flag.")] = "error",
+    members: Annotated[
+        int, typer.Option(min=1, help="Ensemble members, as a systematic uncertainty.")
+    ] = 1,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="GEN columns to carry along, e.g. 'GenJet_*'.")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help="For GEN values that are not finite: error, drop or flag.")
+    ] = "error",
     file_format: Annotated[
-        str | None, typer.Option("--format", help="parquet, nanoaod or rntuple; default: by the suffix.")
+        str | None,
+        typer.Option("--format", help="parquet, nanoaod or rntuple; default: by the suffix."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -181,7 +212,10 @@ def validate(
     files: Inputs,
     output: Output = Path("report"),
     split: Annotated[
-        str, typer.Option(help="Events to judge on: auto (test part of the training files), test or all.")
+        str,
+        typer.Option(
+            help="Events to judge on: auto (test part of the training files), test or all."
+        ),
     ] = "auto",
     seed: Seed = 1,
     quick: Quick = False,
@@ -191,7 +225,9 @@ def validate(
     """Judge an emulator on events with GEN and RECO that it was not trained on, and write a report."""
     from gen2reco.verbs.validate import validate as run  # noqa: PLC0415
 
-    result = run(model, files, output, split=split, seed=seed, quick=quick, overwrite=overwrite, say=_say)
+    result = run(
+        model, files, output, split=split, seed=seed, quick=quick, overwrite=overwrite, say=_say
+    )
     _print(result, as_json)
 
 
@@ -201,7 +237,10 @@ def compare(
     fast: Annotated[str, typer.Argument(help="File or glob of the events to judge (FastSim).")],
     output: Output = Path("comparison"),
     study: Annotated[
-        str, typer.Option(help="Study whose quantities and selection are used; default: the common columns.")
+        str,
+        typer.Option(
+            help="Study whose quantities and selection are used; default: the common columns."
+        ),
     ] = "",
     quick: Quick = False,
     overwrite: Overwrite = False,
@@ -210,14 +249,18 @@ def compare(
     """Compare two files of RECO events and write a report."""
     from gen2reco.verbs.compare import compare as run  # noqa: PLC0415
 
-    result = run(full, fast, output, study=study or None, quick=quick, overwrite=overwrite, say=_say)
+    result = run(
+        full, fast, output, study=study or None, quick=quick, overwrite=overwrite, say=_say
+    )
     _print(result, as_json)
 
 
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A trained emulator, or a file of events.")],
-    check: Annotated[bool, typer.Option("--check", help="Reproduce the emulator's reference events here.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Reproduce the emulator's reference events here.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what an emulator or a file of events holds."""
@@ -231,7 +274,9 @@ def info(
 
 @app.command()
 def schema(
-    what: Annotated[str, typer.Argument(help="study, or expressions for the functions of the language.")] = "study",
+    what: Annotated[
+        str, typer.Argument(help="study, or expressions for the functions of the language.")
+    ] = "study",
 ) -> None:
     """Print the JSON Schema of study files."""
     from gen2reco.verbs.schema import schema as run  # noqa: PLC0415
@@ -240,7 +285,9 @@ def schema(
 
 
 @app.command()
-def demo(output: Output = Path("demo"), overwrite: Overwrite = False, as_json: AsJson = False) -> None:
+def demo(
+    output: Output = Path("demo"), overwrite: Overwrite = False, as_json: AsJson = False
+) -> None:
     """Train on the bundled W + jet events, simulate held-back ones, and write the report: a few minutes."""
     from gen2reco.training import show_progress  # noqa: PLC0415
     from gen2reco.verbs.demo import demo as run  # noqa: PLC0415
@@ -263,7 +310,9 @@ def _overrides(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise StudyError(f"--set wants KEY=VALUE, not {setting!r}; for example --set training.epochs=40")
+            raise StudyError(
+                f"--set wants KEY=VALUE, not {setting!r}; for example --set training.epochs=40"
+            )
         try:
             values[key] = YAML(typ="safe").load(text)
         except YAMLError:
@@ -283,12 +332,17 @@ def _plain(value: Any, drop: tuple[str, ...] = ()) -> Any:
     if convert is not None:
         return _plain(convert())
     if is_dataclass(value) and not isinstance(value, type):
-        fields = {name: getattr(value, name) for name in value.__dataclass_fields__ if name not in drop}
-        return {name: _plain(item if not is_dataclass(item) else asdict(item)) for name, item in fields.items()}
+        fields = {
+            name: getattr(value, name) for name in value.__dataclass_fields__ if name not in drop
+        }
+        return {
+            name: _plain(item if not is_dataclass(item) else asdict(item))
+            for name, item in fields.items()
+        }
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124
+    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):  # noqa: PLR0124
         return None
     return str(value) if isinstance(value, Path) else value

@@ -22,7 +22,9 @@ def change(folder, **values):
 
 def test_loading_gives_the_same_numbers(small_emulator, copy, gen_file):
     gen = next(iter(open_events(gen_file)))
-    assert ak.array_equal(load_emulator(small_emulator).simulate(gen), load_emulator(copy).simulate(gen))
+    assert ak.array_equal(
+        load_emulator(small_emulator).simulate(gen), load_emulator(copy).simulate(gen)
+    )
     assert load_emulator(small_emulator).digest == load_emulator(copy).digest
 
 
@@ -64,7 +66,9 @@ def test_unknown_formats_are_refused_with_advice(copy, number):
 
 
 def test_older_formats_go_through_numbered_migrations(monkeypatch):
-    monkeypatch.setitem(MIGRATIONS, FORMAT - 1, lambda document: document | {"format": FORMAT, "new": True})
+    monkeypatch.setitem(
+        MIGRATIONS, FORMAT - 1, lambda document: document | {"format": FORMAT, "new": True}
+    )
     assert migrate({"format": FORMAT - 1}, "model") == {"format": FORMAT, "new": True}
     with pytest.raises(EmulatorError, match="no longer reads"):
         migrate({"format": FORMAT - 2}, "model")

@@ -15,6 +15,7 @@ from gen2reco import (
     open_events,
     simulate,
 )
+from gen2reco.events.layout import flat_columns
 
 REPLICA_KEY = ("replica", "event", "luminosityBlock", "run")
 
@@ -33,7 +34,12 @@ def with_column(source, target, name, change):
     table = pq.read_table(source)
     index = table.schema.get_field_index(name)
     values = change(table[name].to_pylist())
-    pq.write_table(table.set_column(index, table.schema.field(index), pa.array(values, table.schema.field(index).type)), target)
+    pq.write_table(
+        table.set_column(
+            index, table.schema.field(index), pa.array(values, table.schema.field(index).type)
+        ),
+        target,
+    )
     return target
 
 
@@ -46,9 +52,10 @@ def reco(small_emulator, gen_file, tmp_path_factory):
 
 def test_output_has_nanoaod_names_and_types(reco):
     events = read(reco)
-    assert set(events.fields) == {
-        "run", "luminosityBlock", "event", "replica", "weight", "gen2reco_flags", "Muon", "Jet", "MET",
-    } or {"run", "luminosityBlock", "event", "replica", "weight", "Muon", "Jet", "MET"} <= set(events.fields)  # fmt: skip
+    assert {"run", "luminosityBlock", "event", "replica", "weight", "Muon", "Jet", "MET"} < set(
+        events.fields
+    )
+    assert "gen2reco_flags" in open_events(reco).columns
     assert set(events.Muon.fields) == {"pt", "eta", "phi", "mass", "charge", "genPartIdx"}
     assert set(events.Jet.fields) == {"pt", "eta", "phi", "mass", "genJetIdx"}
     assert set(events.MET.fields) == {"pt", "phi"}
@@ -118,7 +125,7 @@ def test_oversampling_repeats_events_with_new_responses(small_emulator, gen_file
     simulate(small_emulator, gen_file, tmp_path / "reco.parquet", oversample=3)
     one, three = read(reco), read(tmp_path / "reco.parquet")
     assert len(three) == 3 * len(one)
-    assert np.array_equal(three.replica[:6], [0, 1, 2, 0, 1, 2])
+    assert three.replica[:6].to_list() == [0, 1, 2, 0, 1, 2]
     assert np.allclose(three.weight, 1 / 3)
     assert ak.array_equal(three.Jet[three.replica == 0], one.Jet)
     assert ak.mean(three.Jet.pt[three.replica == 1] == one.Jet.pt) < 0.01
@@ -183,11 +190,15 @@ class TestBadGen:
         return with_column(gen_file, tmp_path / "broken.parquet", "GenMET_pt", change)
 
     def test_error_names_file_quantity_and_row(self, small_emulator, broken, tmp_path):
-        with pytest.raises(EventFileError, match=r"broken\.parquet.*row 17.*(gen_met|GenMET).*nan.*--policy"):
+        with pytest.raises(
+            EventFileError, match=r"broken\.parquet.*row 17.*(gen_met|GenMET).*nan.*--policy"
+        ):
             simulate(small_emulator, broken, tmp_path / "reco.parquet")
         assert not list(tmp_path.glob("*reco*"))
 
-    def test_drop_leaves_the_event_out_and_counts_it(self, small_emulator, broken, gen_file, reco, tmp_path):
+    def test_drop_leaves_the_event_out_and_counts_it(
+        self, small_emulator, broken, gen_file, reco, tmp_path
+    ):
         result = simulate(small_emulator, broken, tmp_path / "reco.parquet", policy="drop")
         assert result.dropped["GEN not finite"] == 1
         bad = read(gen_file).event[17]
@@ -203,12 +214,16 @@ class TestBadGen:
         with pytest.raises(StudyError, match="error, drop, flag"):
             simulate(small_emulator, gen_file, tmp_path / "reco.parquet", policy="ignore")
 
-    def test_absurd_values_are_flagged_as_outside_the_domain(self, small_emulator, gen_file, tmp_path):
-        absurd = with_column(gen_file, tmp_path / "absurd.parquet", "GenMET_pt", lambda values: [1e7, *values[1:]])
+    def test_absurd_values_are_flagged_as_outside_the_domain(
+        self, small_emulator, gen_file, tmp_path
+    ):
+        absurd = with_column(
+            gen_file, tmp_path / "absurd.parquet", "GenMET_pt", lambda values: [1e7, *values[1:]]
+        )
         simulate(small_emulator, absurd, tmp_path / "reco.parquet")
         events = read(tmp_path / "reco.parquet")
         assert np.all(np.isfinite(events.MET.pt))
-        flags = events["gen2reco_flags"] if "gen2reco_flags" in events.fields else events["gen2reco"]["flags"]
+        flags = flat_columns(events)["gen2reco_flags"]
         first = np.asarray(events.event) == read(gen_file).event[0]
         assert np.all(np.asarray(flags)[first] & 1)
 

@@ -1,8 +1,8 @@
 """The emulator on disk: a folder (or one zip of it) of JSON, safetensors and reference events. Loading runs no code.
 
-    emulator.json        format, study, features' state, training domain, provenance, licence
-    PART-MEMBER.safetensors   weights and buffers of one network
-    reference.parquet    some GEN events and the RECO events this emulator made of them
+emulator.json        format, study, features' state, training domain, provenance, licence
+PART-MEMBER.safetensors   weights and buffers of one network
+reference.parquet    some GEN events and the RECO events this emulator made of them
 """
 
 from __future__ import annotations
@@ -68,15 +68,23 @@ def save_emulator(
     try:
         for trained in emulator.parts:
             for member, model in enumerate(trained.members):
-                tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-                safetensors.torch.save_file(tensors, folder / weights_file(trained.part.name, member))
+                tensors = {
+                    name: value.detach().cpu().contiguous()
+                    for name, value in model.state_dict().items()
+                }
+                safetensors.torch.save_file(
+                    tensors, folder / weights_file(trained.part.name, member)
+                )
         document = {
             "format": FORMAT,
             "study": emulator.study.model_dump(mode="json"),
             "parts": [
                 {
                     "name": trained.part.name,
-                    "shape": {"targets": trained.features.shape[0], "conditions": trained.features.shape[1]},
+                    "shape": {
+                        "targets": trained.features.shape[0],
+                        "conditions": trained.features.shape[1],
+                    },
                     "features": trained.features.state(),
                     "members": len(trained.members),
                 }
@@ -113,7 +121,9 @@ def load_emulator(path: str | Path) -> Emulator:
                 with zipfile.ZipFile(path) as archive:
                     archive.extractall(unpacked)
             except zipfile.BadZipFile:
-                raise EmulatorError(f"{path} is neither a folder nor a zip file with an emulator") from None
+                raise EmulatorError(
+                    f"{path} is neither a folder nor a zip file with an emulator"
+                ) from None
             return _load_folder(Path(unpacked), str(path))
     return _load_folder(path, str(path))
 
@@ -126,15 +136,26 @@ def weights_file(part: str, member: int) -> str:
 def _load_folder(folder: Path, shown: str) -> Emulator:
     file = folder / DOCUMENT
     if not file.is_file():
-        raise EmulatorError(f"{shown} holds no {DOCUMENT}: not an emulator, or a training that has not finished")
+        raise EmulatorError(
+            f"{shown} holds no {DOCUMENT}: not an emulator, or a training that has not finished"
+        )
     try:
         document = migrate(json.loads(file.read_text(encoding="utf-8")), shown)
         study = Study.model_validate(document["study"])
         parts = tuple(_load_part(folder, study, saved) for saved in document["parts"])
         layout = RecoLayout(
-            singletons=tuple(document["layout"]["singletons"]), types=dict(document["layout"]["types"])
+            singletons=tuple(document["layout"]["singletons"]),
+            types=dict(document["layout"]["types"]),
         )
-    except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError, OSError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        ValidationError,
+        SafetensorError,
+        RuntimeError,
+        OSError,
+    ) as error:
         raise EmulatorError(f"{shown} is damaged: {error!s:.300}") from error
     return Emulator(study, parts, layout, document["provenance"], _digest(folder))
 

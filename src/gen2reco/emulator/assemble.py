@@ -81,7 +81,9 @@ def assemble(
     order = np.repeat(alive, count) if count > 1 else alive
     replicas = max(replica for _, replica in copies) + 1
 
-    columns: dict[str, Any] = {name: np.asarray(given[name])[order].astype(kind) for name, kind in IDS.items()}
+    columns: dict[str, Any] = {
+        name: np.asarray(given[name])[order].astype(kind) for name, kind in IDS.items()
+    }
     columns["replica"] = np.tile(np.array([replica for _, replica in copies], np.uint16), number)
     if with_member:
         columns["member"] = np.tile(np.array([member for member, _ in copies], np.uint16), number)
@@ -98,7 +100,9 @@ def assemble(
                 name: _interleave([np.asarray(output[collection][name]) for output in outputs])
                 for name in outputs[0][collection]
             }
-            fields = {name: layout.cast(collection, name, values) for name, values in fields.items()}
+            fields = {
+                name: layout.cast(collection, name, values) for name, values in fields.items()
+            }
             if part.rows.kind == "event":
                 one_each = np.arange(len(order) + 1, dtype=np.int64)
                 for name, values in fields.items():
@@ -126,7 +130,9 @@ def _object_columns(
     order = np.lexsort((np.arange(len(out_event)), falling, out_event))
     offsets = np.zeros(events * copies + 1, dtype=np.int64)
     np.cumsum(np.bincount(out_event, minlength=events * copies), out=offsets[1:])
-    return {f"{collection}_{name}": Jagged(offsets, values[order]) for name, values in fields.items()}
+    return {
+        f"{collection}_{name}": Jagged(offsets, values[order]) for name, values in fields.items()
+    }
 
 
 def _taken(column: np.ndarray | Jagged, order: np.ndarray) -> np.ndarray | Jagged:
@@ -135,5 +141,9 @@ def _taken(column: np.ndarray | Jagged, order: np.ndarray) -> np.ndarray | Jagge
     counts = np.diff(column.offsets)[order]
     offsets = np.zeros(len(order) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
-    flat = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts) + np.repeat(column.offsets[:-1][order], counts)
+    flat = (
+        np.arange(offsets[-1])
+        - np.repeat(offsets[:-1], counts)
+        + np.repeat(column.offsets[:-1][order], counts)
+    )
     return Jagged(offsets, column.content[flat])

@@ -33,6 +33,7 @@ BAD_INPUT = 2
 
 POLICIES = ("error", "drop", "flag")
 
+
 @dataclass(frozen=True)
 class TrainedPart:
     """One part of the study, its fitted features and its ensemble; member 0 is the nominal one."""
@@ -40,6 +41,7 @@ class TrainedPart:
     part: Part
     features: PartFeatures
     members: tuple[Model, ...]
+
 
 @dataclass(frozen=True)
 class Simulated:
@@ -54,6 +56,7 @@ class Simulated:
     events: ak.Array
     dropped: Counter[str]
     flagged: Counter[str]
+
 
 @dataclass(frozen=True)
 class Emulator:
@@ -95,7 +98,9 @@ class Emulator:
         """
         needed: dict[str, None] = {}
         for trained in self.parts:
-            needed |= dict.fromkeys(columns_needed(self.study, trained.part, available, targets=False))
+            needed |= dict.fromkeys(
+                columns_needed(self.study, trained.part, available, targets=False)
+            )
         needed |= dict.fromkeys(kept_columns(keep, available.columns))
         if self.study.input.weight:
             needed[self.study.input.weight] = None
@@ -153,7 +158,9 @@ class Emulator:
         for trained in self.parts:
             table = build_table(self.study, trained.part, events, targets=False, where=where)
             table = self._apply_policy(table, trained, policy, flags, dropped, where, first)
-            np.bitwise_or.at(flags, table.entry, OUTSIDE_DOMAIN * trained.features.outside_domain(table))
+            np.bitwise_or.at(
+                flags, table.entry, OUTSIDE_DOMAIN * trained.features.outside_domain(table)
+            )
             if trained.part.rows.kind == "event":
                 dropped.update(table.dropped)
                 has_row = np.zeros(len(events), dtype=bool)
@@ -167,7 +174,9 @@ class Emulator:
             filled.append((trained.part, rows, self._outputs(trained, rows, events, seed, copies)))
         flagged = Counter(
             {
-                "GEN outside the training domain": int(np.count_nonzero(flags[alive] & OUTSIDE_DOMAIN)),
+                "GEN outside the training domain": int(
+                    np.count_nonzero(flags[alive] & OUTSIDE_DOMAIN)
+                ),
                 "GEN not finite": int(np.count_nonzero(flags[alive] & BAD_INPUT)),
             }
         )
@@ -262,13 +271,15 @@ class Emulator:
         np.bitwise_or.at(flags, table.entry[bad], BAD_INPUT)
         return table
 
+
 def kept_columns(keep: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Return the columns that the patterns of `keep` name; EventFileError for a pattern that names none."""
-
     chosen: dict[str, None] = {}
     for pattern in keep:
         hits = [column for column in columns if fnmatchcase(column, pattern)]
         if not hits:
-            raise EventFileError(f"no column matches --keep {pattern!r}.{nearest(pattern, columns)}")
+            raise EventFileError(
+                f"no column matches --keep {pattern!r}.{nearest(pattern, columns)}"
+            )
         chosen |= dict.fromkeys(hits)
     return list(chosen)

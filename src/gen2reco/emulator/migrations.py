@@ -34,7 +34,9 @@ def migrate(document: dict[str, Any], shown: str) -> dict[str, Any]:
         )
     while number < FORMAT:
         if number not in MIGRATIONS:
-            raise EmulatorError(f"{shown} has format {number}, which this gen2reco no longer reads. Train it again.")
+            raise EmulatorError(
+                f"{shown} has format {number}, which this gen2reco no longer reads. Train it again."
+            )
         document = MIGRATIONS[number](document)
         number += 1
     return document

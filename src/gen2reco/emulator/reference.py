@@ -50,7 +50,9 @@ def write_reference(emulator: Emulator, folder: Path, gen: ak.Array) -> None:
     """Write GEN events, every one of which gives a RECO event, and what the emulator makes of them."""
     made = emulator.simulate(gen, seed=SEED, policy="flag")
     assert len(made) == len(gen), "reference events must not be dropped"
-    columns = flat_columns(gen) | {f"{PREFIX}{name}": values for name, values in flat_columns(made).items()}
+    columns = flat_columns(gen) | {
+        f"{PREFIX}{name}": values for name, values in flat_columns(made).items()
+    }
     write_events(folder / REFERENCE, [to_events(columns)])
 
 
@@ -72,12 +74,16 @@ def check_reference(emulator: Emulator, folder: Path) -> ReferenceCheck:
             continue
         before, now = _content(values), _content(made[name.removeprefix(PREFIX)])
         if len(before) != len(now):
-            return ReferenceCheck(len(made["event"]), identical=False, largest=float("inf"), column=name)
+            return ReferenceCheck(
+                len(made["event"]), identical=False, largest=float("inf"), column=name
+            )
         if np.array_equal(before, now, equal_nan=True):
             continue
         identical = False
         spread = float(np.std(before)) or 1.0
-        difference = float(np.max(np.abs(before.astype(np.float64) - now.astype(np.float64)))) / spread
+        difference = (
+            float(np.max(np.abs(before.astype(np.float64) - now.astype(np.float64)))) / spread
+        )
         if difference > largest:
             largest, where = difference, name.removeprefix(PREFIX)
     return ReferenceCheck(len(made["event"]), identical, largest, where)

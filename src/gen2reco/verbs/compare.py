@@ -68,7 +68,9 @@ def compare(
     quantities = plan.validation.quantities if plan else common_quantities(*sources)
     select = plan.validation.select if plan else ""
     if not quantities:
-        raise StudyError(f"study {plan.name if plan else ''!r} has no validation.quantities to compare")
+        raise StudyError(
+            f"study {plan.name if plan else ''!r} has no validation.quantities to compare"
+        )
     weight = plan.input.weight if plan else ""
     say("reading both")
     sides = [_read(source, [select, *quantities.values()], define, weight) for source in sources]
@@ -78,7 +80,9 @@ def compare(
     fast_half = np.where(shared, halves(_keys(sides[1])), 1)
     chosen = np.flatnonzero(fast_half == 1)
     full_sample, full_rows = _sample(sides[0], identities[0], quantities, select, define, weight)
-    fast_sample, _ = _sample(sides[1][chosen], identities[1][chosen], quantities, select, define, weight)
+    fast_sample, _ = _sample(
+        sides[1][chosen], identities[1][chosen], quantities, select, define, weight
+    )
     rate = None
     if select:
         weights = [_weights(sides[0], weight)[half == 0], _weights(sides[1], weight)[chosen]]
@@ -105,7 +109,9 @@ def compare(
     }
     title = f"{plan.name}: FullSim and FastSim" if plan else "FullSim and FastSim"
     place_report(
-        output, overwrite, lambda folder: write_report(assessment, folder, title=title, provenance=provenance)
+        output,
+        overwrite,
+        lambda folder: write_report(assessment, folder, title=title, provenance=provenance),
     )
     return Validated(assessment, output)
 
@@ -116,7 +122,11 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
     Raises:
         EventFileError: they have no physics column in common.
     """
-    common = [name for name in full.columns if name in fast.columns and not name.startswith(("Gen", "LHE"))]
+    common = [
+        name
+        for name in full.columns
+        if name in fast.columns and not name.startswith(("Gen", "LHE"))
+    ]
     found: dict[str, str] = {}
     for name in common:
         collection, _, field = name.partition("_")
@@ -139,7 +149,9 @@ def _read(
     source: EventSource, expressions: list[str], define: Mapping[str, str], weight: str
 ) -> awkward.Array:
     needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
-    needed |= dict.fromkeys(name for name in (*IDS, "weight", weight) if name and name in source.columns)
+    needed |= dict.fromkeys(
+        name for name in (*IDS, "weight", weight) if name and name in source.columns
+    )
     return awkward.concatenate([chunk.events for chunk in source.chunks(columns=list(needed))])
 
 
@@ -158,7 +170,9 @@ def _sample(
         column = names.evaluate(text)
         values[name] = np.where(column.valid, column.values, np.nan)[rows]
     weights = _weights(events, weight)[rows]
-    return Sample(quantities=values, responses={}, gen={}, weight=weights, event=identity[rows]), rows
+    return Sample(
+        quantities=values, responses={}, gen={}, weight=weights, event=identity[rows]
+    ), rows
 
 
 def _weights(events: awkward.Array, weight: str) -> np.ndarray:
@@ -177,7 +191,11 @@ def _identities(full: awkward.Array, fast: awkward.Array) -> tuple[np.ndarray, n
     """Number GEN events so that the same key has the same number on both sides."""
     columns = [flat_columns(events) for events in (full, fast)]
     keys = np.stack(
-        [np.concatenate([np.asarray(side[name]).astype(np.uint64) for side in columns]) for name in IDS], axis=1
+        [
+            np.concatenate([np.asarray(side[name]).astype(np.uint64) for side in columns])
+            for name in IDS
+        ],
+        axis=1,
     )
     _, number = np.unique(keys, axis=0, return_inverse=True)
     number = number.reshape(-1).astype(np.int64)

@@ -58,12 +58,16 @@ def demo(
     begin = time.perf_counter()
     output = Path(output)
     if (output / "model").exists() and not overwrite:
-        raise OutputExistsError(f"{output} holds a demo; choose another --output or give --overwrite")
+        raise OutputExistsError(
+            f"{output} holds a demo; choose another --output or give --overwrite"
+        )
     sample = bundled_sample("wjet")
     say("training the flow of study wjet on the bundled W + jet events")
     train("wjet", output=output / "model", overwrite=overwrite, progress=progress)
     say("simulating RECO events from GEN")
     simulation = simulate(output / "model", sample, output / "reco.parquet", overwrite=overwrite)
     say("judging it on the held-back events")
-    validated = validate(output / "model", sample, output / "report", quick=True, overwrite=overwrite, say=say)
+    validated = validate(
+        output / "model", sample, output / "report", quick=True, overwrite=overwrite, say=say
+    )
     return Demo(validated, simulation, time.perf_counter() - begin)

@@ -43,10 +43,16 @@ class Info:
             else:
                 lines.append(f"{name}: {value}")
         if self.check is not None:
-            word = "identical" if self.check.identical else "passed" if self.check.passed else "FAILED"
+            word = (
+                "identical" if self.check.identical else "passed" if self.check.passed else "FAILED"
+            )
             lines.append(
                 f"reference events: {word} ({self.check.events} events"
-                + ("" if self.check.identical else f", largest difference {self.check.largest:.2g} of a width")
+                + (
+                    ""
+                    if self.check.identical
+                    else f", largest difference {self.check.largest:.2g} of a width"
+                )
                 + (f" in {self.check.column})" if self.check.column else ")")
             )
         return "\n".join(lines)
@@ -74,7 +80,11 @@ def info(path: str | Path, *, check: bool = False) -> Info:
         from gen2reco.emulator.reference import check_reference  # noqa: PLC0415
 
         emulator = load_emulator(path)
-        return Info("emulator", _emulator_facts(emulator), check_reference(emulator, path) if check else None)
+        return Info(
+            "emulator",
+            _emulator_facts(emulator),
+            check_reference(emulator, path) if check else None,
+        )
     if check:
         raise EmulatorError(f"{path} is a file of events; --check is for emulators")
     from gen2reco.events import open_events  # noqa: PLC0415
@@ -89,7 +99,10 @@ def info(path: str | Path, *, check: bool = False) -> Info:
         f"{name}: {', '.join(field for field in fields if field)}" if any(fields) else name
         for name, fields in collections.items()
     ]
-    return Info("events", {"file": str(path), "format": file.format, "events": source.entries, "columns": content})
+    return Info(
+        "events",
+        {"file": str(path), "format": file.format, "events": source.entries, "columns": content},
+    )
 
 
 def _emulator_facts(emulator: Emulator) -> dict[str, Any]:
@@ -106,14 +119,22 @@ def _emulator_facts(emulator: Emulator) -> dict[str, Any]:
             f"model: {trained.part.model['kind']}, {numbers} parameters, ensemble of {len(trained.members)}",
             f"GEN: {conditions} conditions; RECO: {targets} features learned",
             f"rows: {rows.get('training', '?')} training, {rows.get('validation', '?')} validation",
-            *(f"found: {finding}" for finding in provenance.get("findings", {}).get(trained.part.name, [])),
-            *(f"health: {advice}" for advice in provenance.get("advice", {}).get(trained.part.name, [])),
+            *(
+                f"found: {finding}"
+                for finding in provenance.get("findings", {}).get(trained.part.name, [])
+            ),
+            *(
+                f"health: {advice}"
+                for advice in provenance.get("advice", {}).get(trained.part.name, [])
+            ),
         ]
     facts["trained on"] = [
         f"{file['name']} ({file['entries']} events, sha256 {file['sha256'][:12]}...)"
         for file in provenance.get("files", [])
     ]
-    facts["versions"] = ", ".join(f"{name} {number}" for name, number in provenance.get("versions", {}).items())
+    facts["versions"] = ", ".join(
+        f"{name} {number}" for name, number in provenance.get("versions", {}).items()
+    )
     if provenance.get("licence"):
         facts["licence"] = provenance["licence"]
     return facts

@@ -61,11 +61,17 @@ def init(sample: str | Path, output: str | Path | None = None, *, overwrite: boo
     if source.entries == 0:
         raise EventFileError("holds no events, so there is nothing to look at", file=str(sample))
     columns = _first_events(source)
-    pairs = [pair for reco in (*LEPTONS, *JETS) if (pair := _pair(reco, columns)) and pair.share > 0]
-    common = [pair for pair in pairs if pair.share >= 0.3] or sorted(pairs, key=lambda pair: -pair.share)[:1]  # noqa: PLR2004
+    pairs = [
+        pair for reco in (*LEPTONS, *JETS) if (pair := _pair(reco, columns)) and pair.share > 0
+    ]
+    common = [pair for pair in pairs if pair.share >= 0.3] or sorted(
+        pairs, key=lambda pair: -pair.share
+    )[:1]
     has_met = {"MET_pt", "MET_phi", "GenMET_pt", "GenMET_phi"} <= columns.keys()
     if not common and not has_met:
-        found = ", ".join(sorted({name.partition("_")[0] for name in columns if "_" in name})) or "none"
+        found = (
+            ", ".join(sorted({name.partition("_")[0] for name in columns if "_" in name})) or "none"
+        )
         raise StudyError(
             f"{sample} has no RECO collection with a GEN partner (Jet and GenJet, Muon and GenPart, MET and GenMET ...)."
             f" Collections found: {found}"
@@ -82,7 +88,9 @@ def _first_events(source: EventSource) -> dict[str, np.ndarray | Jagged]:
         r"|(GenPart|GenJet|GenFatJet|GenJetAK8|Jet|FatJet|Muon|Electron|Photon)_(pt|eta|phi|mass|pdgId|isPrompt|status))"
     )
     names = [name for name in source.columns if wanted.fullmatch(name)]
-    return flat_columns(next(source.chunks(size=LOOK_AT, columns=names, stop=min(LOOK_AT, source.entries))).events)
+    return flat_columns(
+        next(source.chunks(size=LOOK_AT, columns=names, stop=min(LOOK_AT, source.entries))).events
+    )
 
 
 def _counts(columns: Mapping[str, np.ndarray | Jagged], name: str) -> np.ndarray:
@@ -109,7 +117,12 @@ def _pair(reco: str, columns: Mapping[str, np.ndarray | Jagged]) -> _Pair | None
         has_gen = np.zeros(len(pdg.offsets) - 1, bool)
         has_gen[event[np.abs(pdg.content) == code]] = True
         condition = f"pdgId == {code}" if code == LEPTONS["Photon"] else f"abs(pdgId) == {code}"
-        return _Pair(reco, f"leading(GenPart, {condition}{prompt}{final})", float(np.mean(present & has_gen)), False)
+        return _Pair(
+            reco,
+            f"leading(GenPart, {condition}{prompt}{final})",
+            float(np.mean(present & has_gen)),
+            False,
+        )
     return None
 
 
@@ -119,7 +132,11 @@ def _units(columns: Mapping[str, np.ndarray | Jagged]) -> str:
             column = columns[name]
             if isinstance(column, Jagged):
                 filled = np.flatnonzero(np.diff(column.offsets))
-                values = np.maximum.reduceat(column.content, column.offsets[filled]) if len(filled) else np.zeros(1)
+                values = (
+                    np.maximum.reduceat(column.content, column.offsets[filled])
+                    if len(filled)
+                    else np.zeros(1)
+                )
             else:
                 values = np.asarray(column)
             return "MeV" if float(np.median(values)) > MEV_IF_ABOVE else "GeV"
@@ -194,7 +211,9 @@ def _compose(
                 f'      - {{name: gen_met_sin, value: "sin(GenMET.phi - {axis}.phi)"}}',
                 f'      - {{name: gen_met_cos, value: "cos(GenMET.phi - {axis}.phi)"}}',
             ]
-    lines += ["    # what it learns of RECO, relative to GEN; copies of GEN and point masses are found at fit time"]
+    lines += [
+        "    # what it learns of RECO, relative to GEN; copies of GEN and point masses are found at fit time"
+    ]
     lines += ["    target:"]
     output, quantities, responses = [], [], []
     for pair in pairs:
@@ -208,8 +227,12 @@ def _compose(
         mass = MASSES.get(pair.reco, "0")
         if pair.has_mass:
             mass = f"{reco}_mass"
-            lines.append(f"      - {{name: {mass}, value: {reco}.mass, relative_to: {gen}.mass, transform: asinh}}")
-        output.append(f"      {pair.reco}: {{pt: {reco}_pt, eta: {reco}_eta, phi: {reco}_phi, mass: {mass}}}")
+            lines.append(
+                f"      - {{name: {mass}, value: {reco}.mass, relative_to: {gen}.mass, transform: asinh}}"
+            )
+        output.append(
+            f"      {pair.reco}: {{pt: {reco}_pt, eta: {reco}_eta, phi: {reco}_phi, mass: {mass}}}"
+        )
         quantities += [f"    {reco}_{field}: {reco}.{field}" for field in ("pt", "eta", "phi")]
         responses += [
             f"    {reco}_pt: {{reco: {reco}.pt, gen: {gen}.pt, kind: ratio}}",

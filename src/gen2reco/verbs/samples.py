@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 DRAWS = 99
 
 
-def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> tuple[awkward.Array, Table, dict[str, int]]:
+def read_judged(
+    emulator: Emulator, source: EventSource, *, test_only: bool
+) -> tuple[awkward.Array, Table, dict[str, int]]:
     """Read the events an emulator is judged on: those with a row in GEN and in RECO.
 
     Args:
@@ -65,9 +67,13 @@ def validation_expressions(study: Study) -> list[str]:
     return [text for text in texts if text]
 
 
-def emulated(emulator: Emulator, events: awkward.Array, *, seed: int, oversample: int = 1, members: int = 1) -> awkward.Array:
+def emulated(
+    emulator: Emulator, events: awkward.Array, *, seed: int, oversample: int = 1, members: int = 1
+) -> awkward.Array:
     """Return the events with their RECO collections replaced by emulated ones; every event must give a row."""
-    made = emulator.simulate_chunk(events, seed=seed, oversample=oversample, members=members, policy="error").events
+    made = emulator.simulate_chunk(
+        events, seed=seed, oversample=oversample, members=members, policy="error"
+    ).events
     assert len(made) == len(events) * oversample * members, "judged events must not be dropped"
     return _replaced(events, made, oversample * members)
 
@@ -113,13 +119,18 @@ def to_sample(
     """
     names = Namespace(events, study.define)
     passing = np.flatnonzero(names.mask(study.validation.select))
-    quantities = {name: _values(names, text)[passing] for name, text in study.validation.quantities.items()}
+    quantities = {
+        name: _values(names, text)[passing] for name, text in study.validation.quantities.items()
+    }
     columns = flat_columns(events)
     weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
     gen_quantities = {}
     if identity is not None:
         taken = Namespace(identity, study.define)
-        gen_quantities = {name: _values(taken, text)[passing] for name, text in study.validation.quantities.items()}
+        gen_quantities = {
+            name: _values(taken, text)[passing]
+            for name, text in study.validation.quantities.items()
+        }
     return Sample(
         quantities=quantities,
         responses={name: values[passing] for name, values in responses(study, names).items()},
@@ -146,7 +157,9 @@ def responses(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     return relative
 
 
-def closure(study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray) -> Closure:
+def closure(
+    study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray
+) -> Closure:
     """Responses of FullSim and of several emulated replicas on the same GEN rows, after the final selection."""
     names = Namespace(events, study.define)
     bins = {name: _values(names, text) for name, text in study.validation.response_bins.items()}
@@ -164,17 +177,25 @@ def closure(study: Study, events: awkward.Array, replicas: Sequence[awkward.Arra
 def coverage(emulator: Emulator, table: Table, *, seed: int, draws: int = DRAWS) -> Coverage:
     """Ranks of the true targets among draws for the same GEN row, for every row, before the final selection."""
     trained = emulator.parts[0]
-    angles = {name for target in trained.part.target if target.kind == "angle" for name in target.name}
+    angles = {
+        name for target in trained.part.target if target.kind == "angle" for name in target.name
+    }
     drawn = {name: np.empty((len(table), draws), np.float32) for name in table.target}
     truth = dict(table.target)
     origin = {name: table.relative_to.get(name, np.zeros(len(table))) for name in table.target}
     for replica in range(draws):
-        for name, values in emulator.sample_targets(trained, table, seed=seed, replica=replica).items():
+        for name, values in emulator.sample_targets(
+            trained, table, seed=seed, replica=replica
+        ).items():
             # Relative to GEN, so that the branch cut of an angle and the precision of float32 do not matter.
             drawn[name][:, replica] = _relative(values, origin[name], name in angles)
     return Coverage(
         ranks={
-            name: ranks(_relative(truth[name], origin[name], name in angles).astype(np.float32), drawn[name], seed)
+            name: ranks(
+                _relative(truth[name], origin[name], name in angles).astype(np.float32),
+                drawn[name],
+                seed,
+            )
             for name in drawn
         },
         weight=table.weight,
@@ -189,7 +210,9 @@ def _relative(values: np.ndarray, origin: np.ndarray, angle: bool) -> np.ndarray
 
 def _selected(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     passing = names.mask(study.validation.select)
-    return {name: np.where(passing, values, np.nan) for name, values in responses(study, names).items()}
+    return {
+        name: np.where(passing, values, np.nan) for name, values in responses(study, names).items()
+    }
 
 
 def _values(names: Namespace, text: str) -> np.ndarray:
@@ -203,8 +226,12 @@ def _wrapped(angle: np.ndarray) -> np.ndarray:
 
 def _replaced(events: awkward.Array, made: awkward.Array, copies: int) -> awkward.Array:
     """GEN columns of `events`, each event `copies` times, with the RECO columns of `made`."""
-    given = flat_columns(events if copies == 1 else events[np.repeat(np.arange(len(events)), copies)])
+    given = flat_columns(
+        events if copies == 1 else events[np.repeat(np.arange(len(events)), copies)]
+    )
     new = flat_columns(made)
     collections = {name.partition("_")[0] for name in new if "_" in name}
-    kept = {name: values for name, values in given.items() if name.partition("_")[0] not in collections}
+    kept = {
+        name: values for name, values in given.items() if name.partition("_")[0] not in collections
+    }
     return to_events(kept | new)

@@ -20,14 +20,21 @@ def schema(what: str = "study") -> dict[str, Any]:
     if what == "expressions":
         from gen2reco.rows.functions import FUNCTIONS  # noqa: PLC0415
 
-        return {name: {"usage": one.usage, "summary": one.summary} for name, one in FUNCTIONS.items()}
+        return {
+            name: {"usage": one.usage, "summary": one.summary} for name, one in FUNCTIONS.items()
+        }
     if what != "study":
-        raise StudyError(f"there is no schema of {what!r}.{nearest(what, ['study', 'expressions'])}")
+        raise StudyError(
+            f"there is no schema of {what!r}.{nearest(what, ['study', 'expressions'])}"
+        )
     from gen2reco import models  # noqa: PLC0415
 
     document = Study.model_json_schema()
     families = models.config_schema()
     definitions = document.setdefault("$defs", {})
     definitions.update(families.pop("$defs", {}))
-    definitions["Part"]["properties"]["model"] = {**families, "description": "family and its settings"}
+    definitions["Part"]["properties"]["model"] = {
+        **families,
+        "description": "family and its settings",
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}

@@ -59,7 +59,9 @@ class Simulation:
             f"{self.path}: {self.events} RECO events from {self.generated} GEN events"
             f" in {self.seconds:.1f} s ({rate:.0f} GEN events/s)"
         ]
-        lines += [f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped.items())]
+        lines += [
+            f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped.items())
+        ]
         lines += [f"  flagged, {reason}: {count}" for reason, count in sorted(self.flagged.items())]
         return "\n".join(lines)
 
@@ -124,7 +126,13 @@ def simulate(
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
     columns = emulator.columns_needed(source, keep)
-    options = {"seed": seed, "oversample": oversample, "members": members, "keep": keep, "policy": policy}
+    options = {
+        "seed": seed,
+        "oversample": oversample,
+        "members": members,
+        "keep": keep,
+        "policy": policy,
+    }
     sidecar: dict[str, Any] = {
         "model": emulator.digest,
         "study": emulator.study.name,
@@ -147,7 +155,11 @@ def simulate(
             if isinstance(model, Emulator):
                 raise EmulatorError("several workers load the emulator themselves: give its path")
             job = _Job(
-                str(model), tuple(str(file.path) for file in source.files), tuple(columns), chunk, options
+                str(model),
+                tuple(str(file.path) for file in source.files),
+                tuple(columns),
+                chunk,
+                options,
             )
             stream = _simulate_in_workers(job, source, workers)
         for generated, simulated in stream:
@@ -165,7 +177,11 @@ def simulate(
         mark = time.perf_counter()
     spent["write"] += time.perf_counter() - mark
     busy = sum(spent.values())
-    shares = {name: round(value / busy, 4) for name, value in spent.items()} if workers == 1 and busy else {}
+    shares = (
+        {name: round(value / busy, 4) for name, value in spent.items()}
+        if workers == 1 and busy
+        else {}
+    )
     seconds = time.perf_counter() - begin
     return Simulation(Path(output), done, events, dict(dropped), dict(flagged), seconds, shares)
 
@@ -188,7 +204,9 @@ def _simulate_here(
         for piece in source.chunks(size=chunk, columns=columns, start=start, stop=stop):
             spent["read"] += time.perf_counter() - mark
             mark = time.perf_counter()
-            simulated = emulator.simulate_chunk(piece.events, where=piece.file, first=piece.start, **options)
+            simulated = emulator.simulate_chunk(
+                piece.events, where=piece.file, first=piece.start, **options
+            )
             generated = _generated(flat_columns(piece.events), emulator.study.input.weight)
             spent["model"] += time.perf_counter() - mark
             yield generated, simulated
@@ -200,7 +218,11 @@ def _simulate_here(
 def _generated(columns: Mapping[str, Any], weight: str) -> dict[str, np.ndarray]:
     run = np.asarray(columns["run"])
     weights = np.asarray(columns[weight], dtype=np.float64) if weight else np.ones(len(run))
-    return {"run": run, "luminosityBlock": np.asarray(columns["luminosityBlock"]), "weight": weights}
+    return {
+        "run": run,
+        "luminosityBlock": np.asarray(columns["luminosityBlock"]),
+        "weight": weights,
+    }
 
 
 _worker: dict[str, Any] = {}
@@ -211,16 +233,29 @@ def _start_worker(job: _Job) -> None:
     torch.set_num_threads(1)
     emulator = load_emulator(job.model)
     inputs = emulator.study.input
-    _worker.update(job=job, emulator=emulator, source=open_events(job.files, tree=inputs.tree, units=inputs.units))
+    _worker.update(
+        job=job,
+        emulator=emulator,
+        source=open_events(job.files, tree=inputs.tree, units=inputs.units),
+    )
 
 
-def _simulate_range(start: int, stop: int) -> list[tuple[dict[str, np.ndarray], dict[str, Any], Any, Any]]:
+def _simulate_range(
+    start: int, stop: int
+) -> list[tuple[dict[str, np.ndarray], dict[str, Any], Any, Any]]:
     job: _Job = _worker["job"]
     spent = {"read": 0.0, "model": 0.0}
     return [
         (generated, flat_columns(simulated.events), simulated.dropped, simulated.flagged)
         for generated, simulated in _simulate_here(
-            _worker["emulator"], _worker["source"], job.columns, job.chunk, job.options, spent, start, stop
+            _worker["emulator"],
+            _worker["source"],
+            job.columns,
+            job.chunk,
+            job.options,
+            spent,
+            start,
+            stop,
         )
     ]
 
@@ -232,11 +267,15 @@ def _simulate_in_workers(
     starts = iter(range(0, source.entries, job.chunk))
     pending: deque[Future[Any]] = deque()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(job,)
+    ) as pool:
         try:
             while True:
                 while len(pending) < 2 * workers and (start := next(starts, None)) is not None:
-                    pending.append(pool.submit(_simulate_range, start, min(start + job.chunk, source.entries)))
+                    pending.append(
+                        pool.submit(_simulate_range, start, min(start + job.chunk, source.entries))
+                    )
                 if not pending:
                     return
                 for generated, columns, dropped, flagged in pending.popleft().result():

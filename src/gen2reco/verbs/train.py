@@ -69,10 +69,17 @@ class Trained:
     seconds: float
 
     def __str__(self) -> str:
-        lines = [f"emulator of study {self.emulator.study.name}: {self.path} ({self.seconds:.0f} s)"]
+        lines = [
+            f"emulator of study {self.emulator.study.name}: {self.path} ({self.seconds:.0f} s)"
+        ]
         for name, rows in self.rows.items():
-            lines.append(f"part {name}: {rows['training']} rows in training, {rows['validation']} in validation")
-            lines += [f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped[name].items())]
+            lines.append(
+                f"part {name}: {rows['training']} rows in training, {rows['validation']} in validation"
+            )
+            lines += [
+                f"  left out, {reason}: {count}"
+                for reason, count in sorted(self.dropped[name].items())
+            ]
             lines += [f"  found: {finding}" for finding in self.findings[name]]
             lines += [f"  health: {item}" for item in self.advice[name]]
         return "\n".join(lines)
@@ -119,24 +126,33 @@ def train(
     if not isinstance(study, Study):
         study = load_study(study, dict(overrides or {}))
     elif overrides:
-        raise TrainingError("overrides act on a study file; use study.model_copy for a Study object")
-    source = open_events(files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units)
+        raise TrainingError(
+            "overrides act on a study file; use study.model_copy for a Study object"
+        )
+    source = open_events(
+        files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
+    )
     tables, reference = read_tables(study, source)
 
     trained, rows, findings, advice, histories = [], {}, {}, {}, {}
     for part in study.parts:
         models.parse(part.model)
     for part in study.parts:
-        result = _train_part(study, part, tables[part.name], scratch, resume, workers, tensorboard, progress)
+        result = _train_part(
+            study, part, tables[part.name], scratch, resume, workers, tensorboard, progress
+        )
         trained.append(result.trained)
         rows[part.name] = result.rows
         findings[part.name] = [str(finding) for finding in result.trained.features.findings]
         advice[part.name] = result.advice
-        histories[part.name] = [[epoch.as_dict() for epoch in fit.result.history] for fit in result.fits]
+        histories[part.name] = [
+            [epoch.as_dict() for epoch in fit.result.history] for fit in result.fits
+        ]
     seconds = time.perf_counter() - begin
     provenance = {
         "files": [
-            {"name": file.path.name, "sha256": file.digest(), "entries": file.entries} for file in source.files
+            {"name": file.path.name, "sha256": file.digest(), "entries": file.entries}
+            for file in source.files
         ],
         "rows": rows,
         "dropped": {name: dict(table.dropped) for name, table in tables.items()},
@@ -153,7 +169,10 @@ def train(
     emulator = Emulator(study, tuple(trained), layout, provenance)
     gen = _gen_only(emulator, source, reference)
     emulator = save_emulator(
-        emulator, output, overwrite=overwrite, add_reference=lambda made, folder: write_reference(made, folder, gen)
+        emulator,
+        output,
+        overwrite=overwrite,
+        add_reference=lambda made, folder: write_reference(made, folder, gen),
     )
     shutil.rmtree(scratch, ignore_errors=True)
     return Trained(emulator, output, rows, provenance["dropped"], findings, advice, seconds)
@@ -163,7 +182,9 @@ def bundled_sample(study: str) -> Path:
     """Return the path of the sample shipped for a study; TrainingError where none is."""
     path = Path(__file__).parents[1] / "data" / f"{study}.parquet"
     if not path.is_file():
-        raise TrainingError(f"no sample is bundled for study {study!r}: name your files with --input")
+        raise TrainingError(
+            f"no sample is bundled for study {study!r}: name your files with --input"
+        )
     return path
 
 
@@ -190,7 +211,9 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     tables = {name: Table.concatenate(pieces) for name, pieces in collected.items()}
     for name, table in tables.items():
         if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
-            reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(table.dropped.items()))
+            reasons = ", ".join(
+                f"{reason}: {count}" for reason, count in sorted(table.dropped.items())
+            )
             raise TrainingError(
                 f"part {name!r} has {len(table)} rows from {source.entries} events: too few to learn from. "
                 f"Left out: {reasons or 'nothing'}. Check `select` and the files."
@@ -207,11 +230,17 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
             if any(not source.is_list[column] for column in known) and part.rows.kind == "event":
                 singletons.append(collection)
-            wanted = [f"{collection}_{name}" for name in fields if f"{collection}_{name}" in source.columns]
+            wanted = [
+                f"{collection}_{name}"
+                for name in fields
+                if f"{collection}_{name}" in source.columns
+            ]
             if wanted:
                 sample = flat_columns(next(source.chunks(columns=wanted, size=1, stop=1)).events)
                 types |= {
-                    name: (sample[name].content if isinstance(sample[name], Jagged) else sample[name]).dtype.name
+                    name: (
+                        sample[name].content if isinstance(sample[name], Jagged) else sample[name]
+                    ).dtype.name
                     for name in wanted
                 }
     return RecoLayout(tuple(singletons), types)
@@ -238,7 +267,9 @@ def _train_part(
     settings = study.training
     which = split(table.keys)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
-    features = PartFeatures.fit(part, learned, settings.seed, standardize=part.model["kind"] != "quantile")
+    features = PartFeatures.fit(
+        part, learned, settings.seed, standardize=part.model["kind"] != "quantile"
+    )
     batches = [_batch(features, rows, settings.seed) for rows in (learned, held)]
     shape = Shape(*features.shape)
     fits = fit_ensemble(
@@ -263,7 +294,10 @@ def _train_part(
         targets=features.target_names,
         conditions=features.condition_names,
     )
-    rows = {"training": min(len(learned), settings.max_rows or len(learned)), "validation": len(held)}
+    rows = {
+        "training": min(len(learned), settings.max_rows or len(learned)),
+        "validation": len(held),
+    }
     return _PartResult(trained, rows, fits, advice)
 
 

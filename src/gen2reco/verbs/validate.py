@@ -53,7 +53,9 @@ class Validated:
         return f"{headline_table(self.assessment)}\nreport: {self.page}"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(headline_table(self.assessment))}</pre><a href='{self.page}'>report</a>"
+        return (
+            f"<pre>{escape(headline_table(self.assessment))}</pre><a href='{self.page}'>report</a>"
+        )
 
 
 def validate(
@@ -95,16 +97,22 @@ def validate(
     if len(emulator.parts) != 1 or study.parts[0].rows.kind != "event":
         raise StudyError("validate judges studies of one part with one row per event")
     if not study.validation.quantities:
-        raise StudyError(f"study {study.name!r} has no validation.quantities, so there is nothing to judge")
+        raise StudyError(
+            f"study {study.name!r} has no validation.quantities, so there is nothing to judge"
+        )
     source = open_events(files, tree=study.input.tree, units=study.input.units)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
-    test_only = split == "test" or (split == "auto" and any(file.digest() in learned for file in source.files))
+    test_only = split == "test" or (
+        split == "auto" and any(file.digest() in learned for file in source.files)
+    )
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
     events, table, dropped = read_judged(emulator, source, test_only=test_only)
     samples = _samples(emulator, events, table, seed, quick, say)
     settings = Settings.for_demo(seed=seed) if quick else Settings(seed=seed)
     say("closure on the same GEN events, and coverage")
-    replicas = [emulated(emulator, events, seed=seed + 1000 + number) for number in range(CLOSURE_REPLICAS)]
+    replicas = [
+        emulated(emulator, events, seed=seed + 1000 + number) for number in range(CLOSURE_REPLICAS)
+    ]
     rows = np.arange(min(len(table), QUICK_COVERAGE_ROWS if quick else COVERAGE_ROWS))
     labels = dict(study.validation.labels)
     say("comparing distributions, correlations, response; training classifiers")
@@ -135,11 +143,18 @@ class _Samples:
 
 
 def _samples(
-    emulator: Emulator, events: ak.Array, table: Table, seed: int, quick: bool, say: Callable[[str], None]
+    emulator: Emulator,
+    events: ak.Array,
+    table: Table,
+    seed: int,
+    quick: bool,
+    say: Callable[[str], None],
 ) -> _Samples:
     study = emulator.study
     everything = np.arange(len(events))
-    full = to_sample(study, events, everything, table.condition, identity=identity(emulator, events, table))
+    full = to_sample(
+        study, events, everything, table.condition, identity=identity(emulator, events, table)
+    )
     half = halves(table.keys)
     b = np.flatnonzero(half == 1)
     members = emulator.members
@@ -158,7 +173,10 @@ def _samples(
     rate = Rate(
         full=(float(full.weight[in_a].sum()), float(table.weight[half == 0].sum())),
         fast=(float(nominal.weight.sum()), float(table.weight[b].sum())),
-        full_squared=(float((full.weight[in_a] ** 2).sum()), float((table.weight[half == 0] ** 2).sum())),
+        full_squared=(
+            float((full.weight[in_a] ** 2).sum()),
+            float((table.weight[half == 0] ** 2).sum()),
+        ),
         fast_squared=(float((nominal.weight**2).sum()), float((table.weight[b] ** 2).sum())),
     )
     return _Samples(full, half[full.event], fast, rate)
@@ -190,7 +208,11 @@ def _write(
     study, trained = emulator.study, emulator.parts[0]
     outside = trained.features.outside_domain(table)
     with tempfile.TemporaryDirectory() as scratch:
-        reco = [name for name in made.fields if name in {*trained.part.output, "run", "luminosityBlock", "event"}]
+        reco = [
+            name
+            for name in made.fields
+            if name in {*trained.part.output, "run", "luminosityBlock", "event"}
+        ]
         stored = Path(scratch) / "reco.parquet"
         write_events(stored, [made[reco]])
         per_event = stored.stat().st_size / max(len(made), 1)
@@ -218,7 +240,11 @@ def _write(
         output,
         overwrite,
         lambda folder: write_report(
-            assessment, folder, title=f"{study.name}: FullSim and FastSim", provenance=provenance, histories=histories
+            assessment,
+            folder,
+            title=f"{study.name}: FullSim and FastSim",
+            provenance=provenance,
+            histories=histories,
         ),
     )
 
@@ -248,7 +274,9 @@ def headline_table(assessment: Assessment) -> str:
     """Return the verdict and one line per target and quantity, as plain text."""
     lines = [assessment.headline, ""]
     for target in assessment.targets:
-        lines.append(f"{'met    ' if target.met else 'NOT met'}  {target.name}: {target.value:.3g} (asked {target.limit:g})")
+        lines.append(
+            f"{'met    ' if target.met else 'NOT met'}  {target.name}: {target.value:.3g} (asked {target.limit:g})"
+        )
     lines += ["", f"{'quantity':<24}{'W1':>12}{'floor ratio':>18}  verdict"]
     lines += [_row(quantity) for quantity in assessment.quantities]
     return "\n".join(lines)
