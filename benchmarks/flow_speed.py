@@ -54,7 +54,11 @@ Timed = dict[str, "Callable[[], object]"]
 
 def ours(network: Network, target: Tensor, condition: Tensor) -> Timed:
     config = FlowConfig(
-        couplings=network.couplings, hidden=network.hidden, bins=network.bins, bound=BOUND, mode="compiled"
+        couplings=network.couplings,
+        hidden=network.hidden,
+        bins=network.bins,
+        bound=BOUND,
+        mode="compiled",
     )
     flow = config.build(Shape(network.targets, network.conditions))
     batch = Batch(target, condition, torch.ones(BATCH))
@@ -145,7 +149,11 @@ def products(network: Network, columns: int) -> Callable[[], object]:
     work = []
     for number in range(network.couplings):
         moved = network.targets // 2 + (number % 2) * (network.targets % 2)
-        widths = [network.targets - moved + network.conditions, *network.hidden, moved * raw_parameters(network.bins)]
+        widths = [
+            network.targets - moved + network.conditions,
+            *network.hidden,
+            moved * raw_parameters(network.bins),
+        ]
         matrices = [torch.randn(b, a) for a, b in zip(widths[:-1], widths[1:], strict=True)]
         values = [torch.randn(width, columns) for width in widths]
         work += [(m, values[i], values[i + 1]) for i, m in enumerate(matrices)]
@@ -168,7 +176,9 @@ def measure(network: Network, repeats: int) -> dict[str, dict[str, float]]:
         "zuko": zuko(network, target, condition),
         "products": {"sample": products(network, BATCH), "sample_blocked": products(network, 512)},
     }
-    seconds: dict[str, dict[str, list[float]]] = {name: {task: [] for task in tasks} for name, tasks in systems.items()}
+    seconds: dict[str, dict[str, list[float]]] = {
+        name: {task: [] for task in tasks} for name, tasks in systems.items()
+    }
     for repeat in range(repeats + 1):
         for name, tasks in systems.items():
             for task, work in tasks.items():
@@ -232,7 +242,12 @@ def main() -> None:
             rates = measure(network, arguments.repeats)
             ratios = judge(rates)
             met = {bar: ratios[bar] >= least for bar, least in BARS[name].items()}
-            result["networks"][name] = {"events_per_second": rates, "ratios": ratios, "bars": BARS[name], "met": met}
+            result["networks"][name] = {
+                "events_per_second": rates,
+                "ratios": ratios,
+                "bars": BARS[name],
+                "met": met,
+            }
     text = json.dumps(result, indent=2, default=round)
     print(text)
     if arguments.output:

@@ -74,7 +74,8 @@ class Coupling(nn.Module):
             hidden = torch.addmm(inner_bias[:, None], inner_weight, hidden)
             hidden = functional.dropout(ACTIVATIONS[activation](hidden), dropout, self.training)
         parameters = torch.addmm(bias[:, None], weight, hidden)
-        return parameters.view(len(self.moved), -1, parameters.shape[1])
+        moved = len(self.moved)
+        return parameters.view(moved, len(weight) // moved, parameters.shape[1])
 
 
 def balanced_halves(targets: int, couplings: int, seed: int) -> list[list[int]]:

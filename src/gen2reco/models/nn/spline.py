@@ -35,11 +35,11 @@ def smallest_share(bins: int) -> float:
 
 def forward(values: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     """Map target space towards noise; return the mapped values and log |slope|, each [features, rows]."""
-    position = values / (2.0 * bound) + 0.5
+    position = values / (2.0 * bound)
     knots = _Knots(raw)
     left, width, low, height, slope_left, slope_right = knots.around(position, axis=0)
     steepness = height / width
-    t = ((position - left) / width).clamp(0.0, 1.0)
+    t = (position - left) / width
     rest = 1.0 - t
     excess = slope_left + slope_right - 2.0 * steepness
     denominator = steepness + excess * t * rest
@@ -48,17 +48,17 @@ def forward(values: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     log_slope = torch.log((steepness / denominator) ** 2 * gain)
     outside = values.abs() > bound
     zero = torch.zeros_like(values)
-    return torch.where(outside, values, (2.0 * mapped - 1.0) * bound), torch.where(
+    return torch.where(outside, values, 2.0 * bound * mapped), torch.where(
         outside, zero, log_slope
     )
 
 
 def inverse(values: Tensor, raw: Tensor, bound: float) -> Tensor:
     """Map noise back to target space, [features, rows]."""
-    position = values / (2.0 * bound) + 0.5
+    position = values / (2.0 * bound)
     left, width, low, height, slope_left, slope_right = _Knots(raw).around(position, axis=1)
     steepness = height / width
-    rise = ((position - low) / height).clamp(0.0, 1.0)
+    rise = (position - low) / height
     excess = slope_left + slope_right - 2.0 * steepness
     b = slope_left - rise * excess
     a = steepness - slope_left + rise * excess
@@ -67,11 +67,11 @@ def inverse(values: Tensor, raw: Tensor, bound: float) -> Tensor:
     # Of the two equal forms of the solution, the one that does not subtract nearly equal numbers.
     up = b >= 0.0
     t = torch.where(up, 2.0 * c, root - b) / torch.where(up, b + root, 2.0 * a)
-    return torch.where(values.abs() > bound, values, (2.0 * (left + t * width) - 1.0) * bound)
+    return torch.where(values.abs() > bound, values, 2.0 * bound * (left + t * width))
 
 
 class _Knots:
-    """Where the pieces of every spline meet, as shares of the interval."""
+    """Where the pieces of every spline meet, in units of the interval, counted from its centre."""
 
     def __init__(self, raw: Tensor) -> None:
         self.bins = (raw.shape[1] + 1) // 3
@@ -82,8 +82,8 @@ class _Knots:
         u = raw[:, 2 * self.bins :]
         root = torch.sqrt(u * u + 4.0)
         slopes = torch.where(u >= 0.0, (root + u) / 2.0, 2.0 / (root - u))
-        end = torch.ones_like(raw[:, :1])
-        self.slopes = torch.cat([end, slopes, end], dim=1)
+        self.end = torch.ones_like(raw[:, :1])
+        self.slopes = torch.cat([self.end, slopes, self.end], dim=1)
 
     def _shares(self, logits: Tensor) -> Tensor:
         smallest = smallest_share(self.bins)
@@ -93,11 +93,11 @@ class _Knots:
 
     def around(self, position: Tensor, axis: int) -> tuple[Tensor, ...]:
         """Return left, width, low, height and both slopes of the piece at `position` on axis 0 (widths) or 1."""
-        ends = [torch.cumsum(size, dim=1) for size in self.sizes]
-        index = (position.unsqueeze(1) >= ends[axis][:, :-1]).sum(1, keepdim=True)
+        # Counted from the centre, since float32 is finest near zero, where most events are.
+        ends = [torch.cumsum(torch.cat([-0.5 * self.end, size], 1), 1) for size in self.sizes]
+        index = (position.unsqueeze(1) >= ends[axis][:, 1:-1]).sum(1, keepdim=True)
         found = []
         for size, end in zip(self.sizes, ends, strict=True):
-            start = torch.cat([torch.zeros_like(end[:, :1]), end[:, :-1]], dim=1)
-            found += [start.gather(1, index), size.gather(1, index)]
+            found += [end.gather(1, index), size.gather(1, index)]
         found += [self.slopes.gather(1, index), self.slopes.gather(1, index + 1)]
         return tuple(value.squeeze(1) for value in found)

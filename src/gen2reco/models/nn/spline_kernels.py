@@ -2,7 +2,7 @@
 
 Raw parameters come as [features * (3 bins - 1), columns] without their bias, which is added here.
 `state` is [targets, columns] and is changed in place in the rows named by `rows`. Positions, widths
-and heights are shares of the interval [-bound, bound].
+and heights are in units of the interval [-bound, bound], positions counted from its centre.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def spline_inverse(bins: int, bound: float) -> Kernel:
         first = kernel.times(feature, raw_parameters(bins))
         for column in kernel.loop(kernel.count("columns"), LANES):
             value = state[row, column]
-            position = fma(value, 0.5 / bound, 0.5)
+            position = value * (0.5 / bound)
             piece = _find(kernel, bins, first, column, position, axis=1)
             steepness = piece.height / piece.width
-            rise = clamp((position - piece.low) / piece.height, 0.0, 1.0)
+            rise = (position - piece.low) / piece.height
             excess = piece.slope_left + piece.slope_right - 2.0 * steepness
             b = piece.slope_left - rise * excess
             a = fma(rise, excess, steepness - piece.slope_left)
@@ -68,7 +68,7 @@ def spline_inverse(bins: int, bound: float) -> Kernel:
             # Of the two equal forms of the solution, the one without a difference of near equals.
             up = b >= 0.0
             t = where(up, 2.0 * c, root - b) / where(up, b + root, 2.0 * a)
-            mapped = fma(fma(t, piece.width, piece.left), 2.0 * bound, -bound)
+            mapped = fma(t, piece.width, piece.left) * (2.0 * bound)
             state[row, column] = where(absolute(value) > bound, value, mapped)
     return kernel.compile()
 
@@ -93,10 +93,10 @@ def spline_forward(bins: int, bound: float, *, keep: bool) -> Kernel:
         keep_at = kernel.times(feature, KEPT)
         for column in kernel.loop(kernel.count("columns"), LANES):
             value = state[row, column]
-            position = fma(value, 0.5 / bound, 0.5)
+            position = value * (0.5 / bound)
             piece = _find(kernel, bins, first, column, position, axis=0, keep=keep)
             steepness = piece.height / piece.width
-            t = clamp((position - piece.left) / piece.width, 0.0, 1.0)
+            t = (position - piece.left) / piece.width
             rest = 1.0 - t
             both = t * rest
             excess = piece.slope_left + piece.slope_right - 2.0 * steepness
@@ -107,7 +107,7 @@ def spline_forward(bins: int, bound: float, *, keep: bool) -> Kernel:
             gain = fma(piece.slope_right * t, t, gain)
             ratio = steepness / denominator
             outside = absolute(value) > bound
-            state[row, column] = where(outside, value, fma(share, 2.0 * bound, -bound))
+            state[row, column] = where(outside, value, share * (2.0 * bound))
             rise = where(outside, 0.0, log(ratio * ratio * gain))
             log_slope[kernel.zero, column] = log_slope[kernel.zero, column] + rise
             if keep:
@@ -225,7 +225,7 @@ def _share_gradients(
     """
     smallest = smallest_share(bins)
     free = 1.0 - bins * smallest
-    mean = by_start * (start - smallest * index) + by_size * (size - smallest)
+    mean = by_start * (start + 0.5 - smallest * index) + by_size * (size - smallest)
     return by_start * free - mean, by_size * free - mean, -1.0 * mean
 
 
@@ -277,9 +277,9 @@ def _find(
     smallest = smallest_share(bins)
     per_sum: list[Lanes] = []
     sizes: list[list[Lanes]] = []
-    for begin in (0, bins):
+    for offsets in (range(bins), range(bins, 2 * bins)):
         powers: list[Lanes] = []
-        for offset in range(begin, begin + bins):
+        for offset in offsets:
             power = exp2(clamp(parameter(offset), -LARGEST_LOGIT, LARGEST_LOGIT))
             if keep:
                 raw[kernel.plus(first, offset), column] = power
@@ -294,8 +294,10 @@ def _find(
     zero = kernel.number(0.0)
     slopes = [parameter(2 * bins + k) for k in range(bins - 1)] + [zero]
     here, across = sizes[axis], sizes[1 - axis]
-    start, size, other_start, other_size = zero, here[0], zero, across[0]
-    left, right, index, edge = zero, slopes[0], zero, here[0]
+    # Counted from the centre, since float32 is finest near zero, where most events are.
+    begin = kernel.number(-0.5)
+    start, size, other_start, other_size = begin, here[0], begin, across[0]
+    left, right, index, edge = zero, slopes[0], zero, here[0] - 0.5
     for k in range(1, bins):
         beyond = position >= edge
         start, size = where(beyond, edge, start), where(beyond, here[k], size)

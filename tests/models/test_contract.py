@@ -1,0 +1,205 @@
+"""The laws of the model protocol: every family passes them by being listed in FAMILIES."""
+
+import copy
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gen2reco import models
+from gen2reco.models.protocol import Batch, Model, Noise, Shape
+
+BLOCK = 2048
+
+FAMILIES = {
+    "flow": ({"kind": "flow", "couplings": 3, "hidden": [16, 16], "bins": 6}, Shape(3, 4)),
+    "flow-eager": (
+        {"kind": "flow", "couplings": 3, "hidden": [16, 16], "bins": 6, "mode": "eager"},
+        Shape(3, 4),
+    ),
+    "flow-one": ({"kind": "flow", "couplings": 2, "hidden": [8], "bins": 5}, Shape(1, 0)),
+    "quantile": ({"kind": "quantile"}, Shape(9, 9)),
+    "quantile-plain": ({"kind": "quantile", "derived": "none", "hidden": [32]}, Shape(2, 3)),
+}
+
+
+@pytest.fixture(params=FAMILIES, autouse=True)
+def family(request):
+    torch.manual_seed(1)
+    block, shape = FAMILIES[request.param]
+    return block, shape
+
+
+def built(family) -> Model:
+    torch.manual_seed(2)
+    model = models.build(*family)
+    # Far from the fresh state, where much is zero and nothing could be seen.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def rows(family, n, seed=3) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    shape = family[1]
+    condition = torch.randn(n, shape.conditions, generator=generator)
+    target = torch.randn(n, shape.targets, generator=generator)
+    return Batch(target, condition, torch.rand(n, generator=generator) + 0.5)
+
+
+def noise_for(model, n, seed=4):
+    generator = torch.Generator().manual_seed(seed)
+    width = model.noise
+    normal = torch.randn(n, width.normal, generator=generator)
+    return torch.cat([normal, torch.rand(n, width.uniform, generator=generator)], 1)
+
+
+def sample(model, condition, noise):
+    with torch.inference_mode():
+        return model.sample(condition, noise)
+
+
+def test_shapes_and_types(family):
+    model, batch = built(family), rows(family, 37)
+    assert isinstance(model.noise, Noise)
+    assert model.shape == family[1]
+    assert model.loss(batch).shape == ()
+    sampled = sample(model, batch.condition, noise_for(model, 37))
+    assert sampled.shape == batch.target.shape
+    assert sampled.dtype == torch.float32
+    assert torch.isfinite(sampled).all()
+    objectives = model.objectives()
+    assert set(objectives) == {"loss"}
+    assert {id(p) for p in objectives["loss"]} == {id(p) for p in model.parameters()}
+
+
+def test_every_parameter_has_a_gradient(family):
+    torch.manual_seed(5)
+    model = models.build(*family)
+    model.loss(rows(family, 200)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0.0, name
+
+
+def test_noise_decides_the_sample(family):
+    model, batch = built(family), rows(family, 64)
+    first = sample(model, batch.condition, noise_for(model, 64))
+    assert torch.equal(first, sample(model, batch.condition, noise_for(model, 64)))
+    equal = batch.condition[:1].expand(64, -1)
+    assert len(sample(model, equal, noise_for(model, 64)).unique(dim=0)) == 64
+
+
+def test_state_survives_a_file_to_the_bit(family, tmp_path):
+    model, batch = built(family), rows(family, 100)
+    path = tmp_path / "weights.safetensors"
+    save_file(model.state_dict(), path)
+    torch.manual_seed(99)
+    other = models.build(*family).eval()
+    noise = noise_for(model, 100)
+    sample(other, batch.condition, noise)  # a model in use takes new weights too
+    other.load_state_dict(load_file(path))
+    assert torch.equal(
+        sample(model, batch.condition, noise), sample(other, batch.condition, noise)
+    )
+    assert torch.equal(model.loss(batch), other.loss(batch))
+
+
+def test_a_copy_is_independent(family):
+    model, batch = built(family), rows(family, 50)
+    noise = noise_for(model, 50)
+    before = sample(model, batch.condition, noise)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.mul_(0.5)
+    assert torch.equal(sample(model, batch.condition, noise), before)
+    assert not torch.equal(sample(twin, batch.condition, noise), before)
+
+
+def test_neighbours_do_not_change_a_row(family):
+    model, batch = built(family), rows(family, BLOCK)
+    noise = noise_for(model, BLOCK)
+    sampled = sample(model, batch.condition, noise)
+    order = torch.randperm(BLOCK, generator=torch.Generator().manual_seed(6))
+    assert torch.equal(sample(model, batch.condition[order], noise[order]), sampled[order])
+    padded, width = torch.full_like(noise, 0.5), 700
+    padded[:width] = noise[:width]
+    condition = torch.full_like(batch.condition, 0.5)
+    condition[:width] = batch.condition[:width]
+    assert torch.equal(sample(model, condition, padded)[:width], sampled[:width])
+
+
+def test_batch_size_changes_a_row_by_rounding_alone(family):
+    model, batch = built(family), rows(family, BLOCK)
+    noise = noise_for(model, BLOCK)
+    sampled = sample(model, batch.condition, noise)
+    for size in (1, 7, 130):
+        pieces = [
+            sample(model, batch.condition[i : i + size], noise[i : i + size])
+            for i in range(0, 260, size)
+        ]
+        torch.testing.assert_close(
+            torch.cat(pieces)[:260], sampled[:260], rtol=1e-5, atol=2e-5
+        )
+
+
+def test_no_rows_no_samples(family):
+    model = built(family)
+    assert sample(model, torch.zeros(0, family[1].conditions), noise_for(model, 0)).numel() == 0
+
+
+def test_weight_two_is_the_row_twice(family):
+    model, batch = built(family), rows(family, 90)
+    with torch.no_grad():
+        double = batch.weight.clone()
+        double[:30] *= 2.0
+        weighted = model.loss(Batch(batch.target, batch.condition, double))
+        repeated = Batch(
+            *(torch.cat([t, t[:30]]) for t in (batch.target, batch.condition, batch.weight))
+        )
+        assert weighted.item() == pytest.approx(model.loss(repeated).item(), rel=1e-5)
+        assert weighted.item() != pytest.approx(model.loss(batch).item(), rel=1e-5)
+
+
+def test_negative_weights_take_rows_away(family):
+    model, batch = built(family), rows(family, 90)
+    cancel = torch.cat([batch.weight, batch.weight[:30], -batch.weight[:30]])
+    again = [torch.cat([t, t[:30], t[:30]]) for t in (batch.target, batch.condition)]
+    with torch.no_grad():
+        loss = model.loss(Batch(*again, cancel)).item()
+        assert loss == pytest.approx(model.loss(batch).item(), rel=1e-4)
+
+
+def test_learns_a_shifted_and_scaled_normal(family):
+    # RECO = 0.4 + 0.3 * (first GEN number) + 0.25 * normal, in every target.
+    torch.manual_seed(7)
+    model = models.build(*family).train()
+    shape, width = family[1], 0.25
+    n = 4000
+    condition = torch.randn(n, shape.conditions)
+    moved = 0.3 * condition[:, :1] if shape.conditions else torch.zeros(n, 1)
+    target = 0.4 + moved + width * torch.randn(n, shape.targets)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    steps = 150
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1.0 - step / steps)
+        chosen = torch.randint(n, (500,))
+        optimizer.zero_grad()
+        model.loss(Batch(target[chosen], condition[chosen], torch.ones(500))).backward()
+        optimizer.step()
+    model.eval()
+    residual = sample(model, condition, noise_for(model, n)) - 0.4 - moved
+    assert residual.mean(0).abs().max() < 0.04
+    low, high = torch.quantile(residual, torch.tensor([0.159, 0.841]), dim=0)
+    torch.testing.assert_close(
+        (high - low) / 2.0, torch.full((shape.targets,), width), rtol=0.12, atol=0.0
+    )
+    if hasattr(model, "log_prob"):
+        entropy = shape.targets * (math.log(width) + 0.5 * math.log(2.0 * math.pi * math.e))
+        with torch.no_grad():
+            cross = -model.log_prob(target, condition).mean().item()
+        assert cross == pytest.approx(entropy, abs=0.05 * shape.targets)

@@ -1,0 +1,57 @@
+"""Model blocks of a study: what is accepted, and what a wrong one says."""
+
+import json
+
+import pytest
+
+from gen2reco import models
+from gen2reco.errors import StudyError
+from gen2reco.models.flow import Flow, FlowConfig
+from gen2reco.models.protocol import Shape
+from gen2reco.models.quantile import Quantile, QuantileConfig
+
+
+def test_kind_picks_the_family():
+    assert models.parse({"kind": "flow", "couplings": 3, "hidden": [8, 8, 8]}) == FlowConfig(
+        couplings=3, hidden=(8, 8, 8)
+    )
+    assert isinstance(models.parse({"kind": "quantile"}), QuantileConfig)
+    assert isinstance(models.build({"kind": "flow", "couplings": 1}, Shape(2, 1)), Flow)
+    assert isinstance(models.build(QuantileConfig(derived="none"), Shape(2, 1)), Quantile)
+
+
+def test_settings_survive_json():
+    config = models.parse({"kind": "flow", "bins": 8, "dropout": 0.1})
+    assert models.parse(json.loads(config.model_dump_json())) == config
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ({"kind": "folw"}, ["model.kind", "'folw'", "Did you mean 'flow'"]),
+        ({}, ["model.kind is missing", "flow", "quantile"]),
+        ({"kind": "flow", "coupling": 4}, ["model.coupling", "Did you mean 'couplings'"]),
+        ({"kind": "flow", "zzz": 4}, ["model.zzz", "Allowed", "couplings"]),
+        ({"kind": "flow", "bins": 1}, ["model.bins", "greater than or equal to 2", "seen: 1"]),
+        ({"kind": "flow", "hidden": [64, "wide"]}, ["model.hidden.1", "'wide'"]),
+        ({"kind": "quantile", "bins": 4}, ["model.bins", "'quantile'"]),
+    ],
+)
+def test_wrong_blocks_name_the_place_and_the_nearest_name(block, says):
+    with pytest.raises(StudyError) as error:
+        models.parse(block)
+    for text in says:
+        assert text in str(error.value)
+
+
+def test_quantile_needs_its_nine_conditions():
+    with pytest.raises(StudyError, match="9 conditions .* has 4"):
+        models.build({"kind": "quantile"}, Shape(2, 4))
+
+
+def test_schema_covers_all_families():
+    schema = models.config_schema()
+    assert set(schema["discriminator"]["mapping"]) == {"flow", "quantile"}
+    flow = schema["$defs"]["FlowConfig"]
+    assert flow["additionalProperties"] is False
+    assert all("description" in field for name, field in flow["properties"].items() if name != "kind")
