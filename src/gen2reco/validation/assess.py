@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gen2reco.errors import SampleError, nearest
 from gen2reco.validation import verdict
-from gen2reco.validation.classifier import c2st
+from gen2reco.validation.classifier import Columns, c2st
 from gen2reco.validation.correlations import compare_correlations
 from gen2reco.validation.coverage import judge_coverage
-from gen2reco.validation.labels import label_of, residual_label, response_label
+from gen2reco.validation.labels import Labels
+from gen2reco.validation.pairing import check, equal_sizes, identity
 from gen2reco.validation.quantities import (
     COPY_TOLERANCE,
     Comparison,
     correct_families,
     judge,
 )
-from gen2reco.validation.resplits import resplit, thin
+from gen2reco.validation.resplits import thin
 from gen2reco.validation.response import Side, profile
 from gen2reco.validation.results import (
     Assessment,
@@ -36,14 +36,13 @@ from gen2reco.validation.samples import (
     Closure,
     Coverage,
     Flags,
-    Integers,
     Rate,
-    Reals,
     Sample,
     response_key,
 )
 from gen2reco.validation.settings import Settings
 from gen2reco.validation.shapes import (
+    Sides,
     kinds_of,
     picture,
     picture_edges,
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IDENTITY = "GEN taken as RECO"
-LEAST_EVENTS = 20
 
 
 def assess(
@@ -104,30 +102,34 @@ def assess(
         SampleError: the samples do not fit together, or FastSim shares GEN events with half A.
     """
     settings = settings or Settings()
-    labels = dict(labels or {})
     samples = [fast] if isinstance(fast, Sample) else list(fast)
-    in_a = _check(full, np.asarray(half), samples)
+    in_a = check(full, np.asarray(half), samples)
     nominal = [sample.nominal() for sample in samples]
-    kinds = kinds_of(full.responses, kinds or {})
+    texts = Labels(dict(labels or {}), kinds_of(full.responses, kinds or {}))
     others = {name: sample.nominal() for name, sample in (references or {}).items()}
     if nominal[0].gen_quantities:
-        others[IDENTITY] = _identity(nominal[0], kinds)
-    comparison, in_first, notes = _equal_sizes(full, in_a, nominal[0], others, settings)
-    quantities, ratios, limit = _judge_all(comparison, labels, kinds, settings)
+        others[IDENTITY] = identity(nominal[0], texts)
+    comparison, in_first, notes = equal_sizes(full, in_a, nominal[0], others, settings)
+    quantities, ratios, limit = _judge_all(comparison, texts)
     log.info("judged %d quantities and responses", len(quantities))
     matrices = _correlations(comparison, in_first)
-    profiles = _responses(comparison, closure, labels, kinds, response_bins, settings)
-    pits = (
-        judge_coverage(coverage, _labels(coverage.ranks, labels), settings.seed) if coverage else ()
-    )
+    profiles = _responses(comparison, closure, texts, response_bins)
+    pits = judge_coverage(coverage, texts.quantity, settings.seed) if coverage else ()
     passed = tuple(verdict.rate_result(name, rate) for name, rate in (rates or {}).items())
     classifier = _classify(comparison, in_first, [comparison.fast, *nominal[1:]], others, settings)
     family = verdict.checks(
-        quantities, ratios, passed, classifier, matrices, profiles, pits, settings.level
+        quantities,
+        ratios,
+        passed,
+        classifier=classifier,
+        correlations=matrices,
+        responses=profiles,
+        coverage=pits,
+        level=settings.level,
     )
     events = _events(comparison)
     sentence, agrees = verdict.headline(family, quantities, events[:2], settings.level)
-    distributions, pictures = _shapes(comparison, samples[0], labels, kinds, settings)
+    distributions, pictures = _shapes(comparison, samples[0], texts)
     return Assessment(
         headline=sentence,
         agrees=agrees,
@@ -152,88 +154,13 @@ def assess(
     )
 
 
-def _check(full: Sample, half: Integers, samples: list[Sample]) -> Flags:
-    if not samples:
-        raise SampleError("there is no FastSim sample")
-    if len(half) != len(full) or not np.all((half == 0) | (half == 1)):
-        raise SampleError(f"`half` must hold 0 or 1 for each of the {len(full)} FullSim rows")
-    for i, sample in enumerate(samples):
-        for group in ("quantities", "responses", "gen"):
-            have, want = getattr(sample, group), getattr(full, group)
-            for name in want:
-                if name not in have:
-                    hint = nearest(name, have)
-                    raise SampleError(f"FastSim sample {i} lacks {name!r} among its {group}.{hint}")
-    in_a: Flags = half == 0
-    a, b = full.event[in_a], full.event[~in_a]
-    both = np.intersect1d(a, b)
-    if len(both):
-        raise SampleError(f"{len(both)} FullSim events are in both halves; halves are of events")
-    if min(len(np.unique(a)), len(np.unique(b))) < LEAST_EVENTS:
-        raise SampleError(
-            f"the halves of FullSim have {len(np.unique(a))} and {len(np.unique(b))} events; a "
-            f"comparison needs at least {LEAST_EVENTS} in each"
-        )
-    for i, sample in enumerate(samples):
-        shared = np.intersect1d(a, sample.event)
-        if len(shared):
-            raise SampleError(
-                f"{len(shared)} GEN events of FastSim sample {i} are also in half A of FullSim, "
-                "which hides differences; emulate from the GEN events of half B alone"
-            )
-        if len(np.unique(sample.event)) < LEAST_EVENTS:
-            raise SampleError(f"FastSim sample {i} has fewer than {LEAST_EVENTS} events")
-    return in_a
-
-
-def _equal_sizes(
-    full: Sample, in_a: Flags, fast: Sample, others: Mapping[str, Sample], settings: Settings
-) -> tuple[Comparison, Flags, list[str]]:
-    """Cut both sides and the null to the same number of events."""
-    rng = np.random.default_rng([settings.seed, 1])
-    counts = [len(np.unique(event)) for event in (full.event[in_a], full.event[~in_a], fast.event)]
-    size = min(*counts, sum(counts[:2]) // 2)
-    notes = []
-    if max(counts) > 1.1 * size:
-        notes.append(
-            f"Half A, half B and FastSim have {counts[0]}, {counts[1]} and {counts[2]} events; all "
-            f"were cut to {size} at random, since the null needs equal sizes."
-        )
-    in_first = in_a.copy()
-    in_first[in_a] = thin(full.event[in_a], size, rng)
-    in_other = ~in_a
-    in_other[~in_a] = thin(full.event[~in_a], size, rng)
-    kept = fast.take(thin(fast.event, size, rng))
-    sides = resplit(full.event, size, settings.resplits, rng)
-    cut = {name: sample.take(thin(sample.event, size, rng)) for name, sample in others.items()}
-    per_event = len(kept) / max(1, len(np.unique(kept.event)))
-    per_event_full = in_first.sum() / size
-    if abs(per_event / per_event_full - 1) > 0.1:
-        notes.append(
-            f"FastSim has {per_event:.2f} rows per event, FullSim {per_event_full:.2f}: if that is "
-            "oversampling, floor ratios come out too low."
-        )
-    comparison = Comparison.of(
-        full, full.take(in_first), kept, full.take(in_other), sides, settings, cut
-    )
-    return comparison, in_first, notes
-
-
-def _identity(fast: Sample, kinds: Mapping[str, str]) -> Sample:
-    """GEN in place of RECO: what an emulator that does nothing would give."""
-    ones = {
-        name: np.full(len(fast), 1.0 if kinds[name] == "ratio" else 0.0) for name in fast.responses
-    }
-    return replace(fast, quantities=fast.gen_quantities, responses=ones)
-
-
 def _judge_all(
-    comparison: Comparison, labels: Mapping[str, str], kinds: Mapping[str, str], settings: Settings
+    comparison: Comparison, labels: Labels
 ) -> tuple[list[Quantity], verdict.FloorRatios | None, float]:
-    names = [(name, name, label_of(name, labels)) for name in comparison.full.quantities]
+    settings = comparison.settings
+    names = [(name, name, labels.quantity(name)) for name in comparison.full.quantities]
     names += [
-        (response_key(name), name, response_label(name, kinds[name], labels))
-        for name in comparison.full.responses
+        (response_key(name), name, labels.response(name)) for name in comparison.full.responses
     ]
     judged = [judge(key, name, label, comparison) for key, name, label in names]
     with_ratio = [j for j in judged if j.quantity.floor_ratio]
@@ -250,11 +177,9 @@ def _judge_all(
 def _correlations(comparison: Comparison, in_first: Flags) -> tuple[CorrelationMatrix, ...]:
     found = [
         compare_correlations(
-            comparison.full.columns,
-            comparison.full.weight,
+            (comparison.full.columns, comparison.full.weight),
             in_first,
-            comparison.fast.columns,
-            comparison.fast.weight,
+            (comparison.fast.columns, comparison.fast.weight),
             comparison.sides,
             kind,
         )
@@ -266,10 +191,8 @@ def _correlations(comparison: Comparison, in_first: Flags) -> tuple[CorrelationM
 def _responses(
     comparison: Comparison,
     closure: Closure | None,
-    labels: Mapping[str, str],
-    kinds: Mapping[str, str],
+    labels: Labels,
     response_bins: Sequence[str],
-    settings: Settings,
 ) -> tuple[ResponseProfile, ...]:
     pairs: list[tuple[str, str, Side, Side]] = []
     if closure is not None:
@@ -297,11 +220,11 @@ def _responses(
         profile(
             full,
             fast,
-            settings,
+            comparison.settings,
             name=name,
             by=by,
-            label=response_label(name, kinds.get(name, "difference"), labels),
-            by_label=label_of(by, labels),
+            label=labels.response(name),
+            by_label=labels.quantity(by),
             same_rows=closure is not None,
         )
         for name, by, full, fast in pairs
@@ -319,25 +242,23 @@ def _classify(
     if settings.classifier_resplits < 1 or settings.classifier_seeds < 1:
         return None
     copies = _equal_copies(comparison)
-    full = comparison.full
     size = len(np.unique(comparison.fast.event))
     rng = np.random.default_rng([settings.seed, 5])
     seeds = [s.take(thin(s.event, size, rng)) for s in fasts[: settings.classifier_seeds]]
     return c2st(
-        _features(full, copies),
-        full.weight,
-        full.event,
+        _features(comparison.full, copies),
         in_first,
-        [(_features(s, copies), s.weight, s.event) for s in seeds],
+        [_features(s, copies) for s in seeds],
         settings,
-        {name: (_features(s, copies), s.weight, s.event) for name, s in others.items()},
+        {name: _features(s, copies) for name, s in others.items()},
     )
 
 
-def _features(sample: Sample, without: set[str]) -> dict[str, Reals]:
+def _features(sample: Sample, without: set[str]) -> Columns:
     """Raw and relative features: RECO, RECO relative to GEN, GEN."""
     columns = {**sample.columns, **{f"gen:{name}": v for name, v in sample.gen.items()}}
-    return {name: values for name, values in columns.items() if name not in without}
+    kept = {name: values for name, values in columns.items() if name not in without}
+    return Columns(kept, sample.weight, sample.event)
 
 
 def _equal_copies(comparison: Comparison) -> set[str]:
@@ -352,15 +273,12 @@ def _equal_copies(comparison: Comparison) -> set[str]:
 
 
 def _shapes(
-    comparison: Comparison,
-    members: Sample,
-    labels: Mapping[str, str],
-    kinds: Mapping[str, str],
-    settings: Settings,
+    comparison: Comparison, members: Sample, labels: Labels
 ) -> tuple[tuple[Distribution, ...], tuple[Picture2D, ...]]:
-    first, fast = comparison.first, comparison.fast
+    first, fast, bins = comparison.first, comparison.fast, comparison.settings.bins
+    sides = Sides(first, fast, members)
     distributions = [
-        quantity_distribution(name, label_of(name, labels), first, fast, members, settings.bins)
+        quantity_distribution(name, labels.quantity(name), sides, bins)
         for name in first.quantities
         if np.isfinite(first.quantities[name]).any()
     ]
@@ -368,18 +286,11 @@ def _shapes(
     for name, values in first.responses.items():
         there = values[np.isfinite(values)]
         if len(there) and np.ptp(there) > COPY_TOLERANCE:
-            label = residual_label(name, kinds[name], labels)
-            distributions += residual_distributions(
-                name, label, kinds[name], first, fast, members, settings.bins
-            )
+            distributions += residual_distributions(name, labels, sides, bins)
         if name in first.quantities:
             edges = picture_edges(first.quantities[name], first.weight)
-            pictures.append(picture(name, label_of(name, labels), comparison.other, fast, edges))
+            pictures.append(picture(name, labels.quantity(name), comparison.other, fast, edges))
     return tuple(distributions), tuple(p for p in pictures if p)
-
-
-def _labels(names: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
-    return {name: label_of(name, labels) for name in names}
 
 
 def _events(comparison: Comparison) -> tuple[int, int, int]:

@@ -38,13 +38,18 @@ def histogram(
     inside = bins >= 0
     bins, weight = bins[inside], weight[inside]
     count = len(edges) - 1
-    content = np.bincount(bins, weight, count)
+    content = sums(bins, weight, count)
     if event is None:
-        return content, np.bincount(bins, weight**2, count)
+        return content, sums(bins, weight**2, count)
     (index,), _ = event_index(np.asarray(event)[inside].astype(np.int64, copy=False))
     cell, where = np.unique(index * count + bins, return_inverse=True)
-    sums = np.bincount(where, weight, len(cell))
-    return content, np.bincount(cell % count, sums**2, count)
+    per_event = sums(where.astype(np.int64), weight, len(cell))
+    return content, sums(cell % count, per_event**2, count)
+
+
+def sums(index: Integers, weight: Reals, count: int) -> Reals:
+    """Sum of weights per index, [count]."""
+    return np.bincount(index, weight, count).astype(np.float64, copy=False)
 
 
 def bin_index(values: Reals, edges: Reals) -> Integers:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.results import Classifier, Metric
@@ -47,6 +47,20 @@ class Rows:
     def take(self, mask: npt.NDArray[np.bool_]) -> Rows:
         """Return the rows under a mask."""
         return Rows(self.features[mask], self.weight[mask], self.event[mask])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One side as named features, [n] each, with weight and event."""
+
+    features: Mapping[str, Reals]
+    weight: Reals
+    event: Integers
+
+    def rows(self, names: tuple[str, ...]) -> Rows:
+        """Stack the named features."""
+        table = stack({name: self.features[name] for name in names})
+        return Rows(table, self.weight, self.event)
 
 
 def stack(columns: Mapping[str, Reals]) -> npt.NDArray[np.float32]:
@@ -171,39 +185,32 @@ def _binned(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def c2st(
-    full: Mapping[str, Reals],
-    weight: Reals,
-    event: Integers,
+    full: Columns,
     half: npt.NDArray[np.bool_],
-    fast: Sequence[tuple[Mapping[str, Reals], Reals, Integers]],
+    fast: Sequence[Columns],
     settings: Settings,
-    references: Mapping[str, tuple[Mapping[str, Reals], Reals, Integers]] | None = None,
+    references: Mapping[str, Columns] | None = None,
 ) -> Classifier:
     """Classifier two-sample test of FullSim against FastSim, with its null.
 
     Args:
-        full: features of all FullSim rows by name, [n] each.
-        weight: their weights [n].
-        event: identities of their GEN events [n].
+        full: all FullSim rows.
         half: True for the half that stands against FastSim [n].
-        fast: per noise seed: features, weights and events of FastSim, from other GEN events.
+        fast: FastSim per noise seed, from other GEN events.
         settings: seeds, re-splits, folds, threads.
         references: other things to put in FastSim's place, by name; those with fewer features are
             compared in the features that they have.
     """
-    names = tuple(full)
-    everything = Rows(stack(full), weight, event)
+    names = tuple(full.features)
+    everything = full.rows(names)
     first = everything.take(half)
-    seconds = [
-        Rows(stack({name: columns[name] for name in names}), w, e)
-        for columns, w, e in fast[: settings.classifier_seeds]
-    ]
+    seconds = [sample.rows(names) for sample in fast[: settings.classifier_seeds]]
     size = min(len(np.unique(rows.event)) for rows in (first, seconds[0]))
     values, curves = cross_fit([(first, rows) for rows in seconds], settings, 1000)
     log.info("C2ST: AUC %s", ", ".join(f"{value:.4f}" for value in values))
     sides = resplit(
-        event,
-        min(size, len(np.unique(event)) // 2),
+        full.event,
+        min(size, len(np.unique(full.event)) // 2),
         settings.classifier_resplits,
         np.random.default_rng([settings.seed, 7]),
     )
@@ -211,10 +218,10 @@ def c2st(
     nulls, null_curves = cross_fit(pairs, settings, 2000)
     log.info("C2ST: null %s", ", ".join(f"{value:.4f}" for value in nulls))
     others = {}
-    for name, (columns, w, e) in (references or {}).items():
-        shared = [i for i, feature in enumerate(names) if feature in columns]
-        rows = Rows(stack({names[i]: columns[names[i]] for i in shared}), w, e)
+    for name, sample in (references or {}).items():
+        shared = [i for i, feature in enumerate(names) if feature in sample.features]
         cut = Rows(first.features[:, shared], first.weight, first.event)
+        rows = sample.rows(tuple(names[i] for i in shared))
         others[name] = cross_fit([(cut, rows)], settings, 3000)[0][0]
     excess, p = _excess(values, nulls, first, seconds[0])
     return Classifier(
@@ -229,7 +236,7 @@ def c2st(
         true_positive=tuple(np.mean(curves, axis=0).tolist()),
         null_true_positive=tuple(np.mean(null_curves, axis=0).tolist()),
         null_spread=tuple(_spread(null_curves).tolist()),
-        note=_note(settings, weight),
+        note=_note(settings, full.weight),
     )
 
 
@@ -269,14 +276,12 @@ def _curve(score: Reals, second: npt.NDArray[np.bool_], weight: Reals) -> Reals:
     second, weight = second[order], weight[order]
     true = np.cumsum(np.where(second, weight, 0.0))
     false = np.cumsum(np.where(second, 0.0, weight))
-    rising = np.maximum.accumulate(false / false[-1])
-    return np.interp(
-        AXIS, np.concatenate([[0.0], rising]), np.concatenate([[0.0], true / true[-1]])
-    )
+    x = np.concatenate([[0.0], np.maximum.accumulate(false / false[-1])])
+    return np.asarray(np.interp(AXIS, x, np.concatenate([[0.0], true / true[-1]])))
 
 
 def _spread(curves: Sequence[Reals]) -> Reals:
-    return np.std(curves, axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(AXIS))
+    return np.asarray(np.std(curves, axis=0, ddof=1) if len(curves) > 1 else 0 * AXIS)
 
 
 def _note(settings: Settings, weight: Reals) -> str:

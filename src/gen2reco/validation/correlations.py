@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gen2reco.validation.samples import Flags, Integers, Reals
 
 Kind = Literal["spearman", "pearson"]
+LEAST_SPREAD = 1e-6
+"""Columns that vary less are copies."""
 
 
 def correlation_matrix(table: Reals, weight: Reals, kind: Kind) -> Reals:
@@ -66,7 +68,7 @@ class Ranker:
         return ranks
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _ranks(order: Integers, new: Flags, weight: Reals) -> Reals:
     columns, rows = order.shape
     ranks = np.empty((columns, rows))
@@ -88,33 +90,34 @@ def _ranks(order: Integers, new: Flags, weight: Reals) -> Reals:
 
 
 def compare_correlations(
-    full: Mapping[str, Reals],
-    full_weight: Reals,
-    half: np.ndarray,  # type: ignore[type-arg]
-    fast: Mapping[str, Reals],
-    fast_weight: Reals,
+    full: tuple[Mapping[str, Reals], Reals],
+    half: Flags,
+    fast: tuple[Mapping[str, Reals], Reals],
     sides: Sides,
     kind: Kind,
 ) -> CorrelationMatrix | None:
     """Difference of the correlation matrices of FullSim's half and FastSim, against re-splits.
 
     Args:
-        full: all FullSim rows, [n] per column; rows where a column is not finite are left out.
-        full_weight: [n].
+        full: columns and weights of all FullSim rows, [n] each; rows where a column is not finite
+            are left out.
         half: True for the rows that stand against FastSim [n].
-        fast: FastSim, [m] per column.
-        fast_weight: [m].
+        fast: columns and weights of FastSim, [m] each.
         sides: re-splits of FullSim, [trials, n].
         kind: which coefficient.
 
     Returns:
         The comparison; None where fewer than two columns vary on both sides.
     """
-    names = [k for k in full if np.nanstd(full[k]) > 1e-6 and np.nanstd(fast[k]) > 1e-6]
+    columns, full_weight = full
+    columns_fast, fast_weight = fast
+    names = [
+        k for k in columns if min(np.nanstd(columns[k]), np.nanstd(columns_fast[k])) > LEAST_SPREAD
+    ]
     if len(names) < 2:
         return None
-    table, there = _table(full, names)
-    other, there_fast = _table(fast, names)
+    table, there = _table(columns, names)
+    other, there_fast = _table(columns_fast, names)
     a = correlation_matrix(table[half & there], full_weight[half & there], kind)
     b = correlation_matrix(other[there_fast], fast_weight[there_fast], kind)
     null_norm, null_largest = np.zeros(len(sides)), np.zeros(len(sides))
@@ -125,8 +128,7 @@ def compare_correlations(
         pair = []
         for sign in (1, -1):
             counted = weight * (side == sign)
-            columns = ranker.ranks(counted) if ranker else centred
-            pair.append(_coefficients(columns, counted))
+            pair.append(_coefficients(ranker.ranks(counted) if ranker else centred, counted))
         null_norm[trial], null_largest[trial] = _sizes(pair[0] - pair[1])
     norm, largest = _sizes(a - b)
     limits = np.quantile(null_norm, 0.95), np.quantile(null_largest, 0.95)
@@ -152,7 +154,7 @@ def compare_correlations(
     )
 
 
-def _table(columns: Mapping[str, Reals], names: list[str]) -> tuple[Reals, np.ndarray]:  # type: ignore[type-arg]
+def _table(columns: Mapping[str, Reals], names: list[str]) -> tuple[Reals, Flags]:
     table = np.stack([columns[name] for name in names], axis=1)
     return table, np.all(np.isfinite(table), axis=1)
 

@@ -15,7 +15,7 @@ from gen2reco.validation.multiple import holm
 from gen2reco.validation.results import Metric, Pit, Test
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from gen2reco.validation.samples import Coverage, Integers, Reals
 
@@ -44,12 +44,14 @@ def ranks(truth: Reals, draws: Reals, seed: int = 1) -> Integers:
     return np.asarray(below + place, dtype=np.int64)
 
 
-def judge_coverage(coverage: Coverage, labels: Mapping[str, str], seed: int = 1) -> tuple[Pit, ...]:
+def judge_coverage(
+    coverage: Coverage, label: Callable[[str], str] = str, seed: int = 1
+) -> tuple[Pit, ...]:
     """Decile shares of the ranks with chi2 p-values, Holm over quantities.
 
     Args:
         coverage: ranks of the truth, before the final selection.
-        labels: axis label by name; the name where there is none.
+        label: axis label of a name.
         seed: of the null of the largest deviation.
 
     Raises:
@@ -61,7 +63,7 @@ def judge_coverage(coverage: Coverage, labels: Mapping[str, str], seed: int = 1)
         )
     edges = np.arange(11) * (coverage.draws + 1) / 10 - 0.5
     found = [
-        _judge(name, np.asarray(values), coverage, edges, labels.get(name, name), seed)
+        _judge((name, label(name)), np.asarray(values), coverage, edges, seed)
         for name, values in coverage.ranks.items()
     ]
     corrected = holm([pit.test.p for pit in found])
@@ -72,11 +74,10 @@ def judge_coverage(coverage: Coverage, labels: Mapping[str, str], seed: int = 1)
 
 
 def _judge(
-    name: str,
+    names: tuple[str, str],
     values: npt.NDArray[np.integer],
     coverage: Coverage,
     edges: Reals,
-    label: str,
     seed: int,
 ) -> Pit:
     content, _ = histogram(values.astype(np.float64), coverage.weight, coverage.event, edges)
@@ -93,8 +94,8 @@ def _judge(
     largest = np.max(np.abs(null - 0.1), axis=1)
     error = float(np.sqrt(0.09 / entries))
     return Pit(
-        name=name,
-        label=label,
+        name=names[0],
+        label=names[1],
         deciles=tuple(share.tolist()),
         error=error,
         deviation=Metric(

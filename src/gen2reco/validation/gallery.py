@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gen2reco.validation import plots
+from gen2reco.validation import plots, spectra
 from gen2reco.validation.wording import p_value, plus_minus, verdict_line
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def gallery(
             f"pit-{_safe(pit.name)}",
             "coverage",
             f"{pit.name}: largest deviation {100 * pit.deviation.value:.2f} % "
-            f"(95 % of covered: {100 * pit.deviation.null_95:.2f} %), p = {p_value(pit.test.p_holm)} (Holm).",
+            f"(95 % of covered: {100 * pit.deviation.null_95:.2f} %), "
+            f"p = {p_value(pit.test.p_holm)} (Holm).",
             f"Shares of ten rank deciles of {pit.name} around 10 percent.",
             lambda pit=pit: plots.pit_plot(pit),  # type: ignore[misc]
             "small",
@@ -63,8 +64,8 @@ def gallery(
             f"correlations-{matrix.kind}",
             "correlations",
             f"{matrix.kind.capitalize()} coefficients: Frobenius norm of the difference "
-            f"{matrix.frobenius.value:.3f} (95 % of re-splits: {matrix.frobenius.null_95:.3f}), largest "
-            f"element {matrix.largest.value:.3f} ({matrix.largest.null_95:.3f}) between "
+            f"{matrix.frobenius.value:.3f} (95 % of re-splits: {matrix.frobenius.null_95:.3f}), "
+            f"largest element {matrix.largest.value:.3f} ({matrix.largest.null_95:.3f}) between "
             f"{plots.short_name(matrix.pair[0])} and {plots.short_name(matrix.pair[1])}.",
             f"{matrix.kind} correlation matrices of FullSim, FastSim and their difference.",
             lambda matrix=matrix: plots.correlation_plot(matrix),  # type: ignore[misc]
@@ -75,19 +76,20 @@ def gallery(
         yield Plot(
             "roc",
             "classifier",
-            f"ROC of the classifier; excess AUC {plus_minus(c.excess.value, c.excess.error)}. The grey band is "
-            "the scatter of FullSim against FullSim.",
-            "ROC curves of FastSim against FullSim and of FullSim against FullSim, both near the diagonal."
-            if abs(c.excess.value) < 0.05
-            else "ROC curves of FastSim against FullSim, above that of FullSim against FullSim.",
+            f"ROC of the classifier; excess AUC {plus_minus(c.excess.value, c.excess.error)}. "
+            "The grey band is the scatter of FullSim against FullSim.",
+            "ROC curves of FastSim against FullSim and of FullSim against FullSim; AUC "
+            f"{sum(c.auc) / len(c.auc):.3f} and {sum(c.null) / len(c.null):.3f}.",
             lambda: plots.roc_plot(c),
         )
     for r in assessment.responses:
         yield Plot(
             f"response-{_safe(r.name)}-{_safe(r.by)}",
             "response",
-            f"{r.name} against {r.by}: largest shift of the median {plus_minus(r.largest_closure.value, r.largest_closure.error)} "
-            f"widths (95 % of re-splits: {r.largest_closure.null_95:.2g}); p = {p_value(r.scale.p)} (scale), "
+            f"{r.name} against {r.by}: largest shift of the median "
+            f"{plus_minus(r.largest_closure.value, r.largest_closure.error)} widths "
+            f"(95 % of re-splits: {r.largest_closure.null_95:.2g}); "
+            f"p = {p_value(r.scale.p)} (scale), "
             f"{p_value(r.resolution.p)} (resolution).",
             f"Median and half 68 percent width of the {r.name} response in bins of {r.by}.",
             lambda r=r: plots.response_plot(r),  # type: ignore[misc]
@@ -108,8 +110,9 @@ def _summary(assessment: Assessment) -> Iterator[Plot]:
         yield Plot(
             "floor-ratios",
             "summary",
-            "W1 floor ratio of every quantity: 1 is as close as two FullSim samples are. Grey bars: 95 % of the "
-            "re-splits of FullSim, each quantity by itself; dashed: 95 % of re-splits in all quantities at once.",
+            "W1 floor ratio of every quantity: 1 is as close as two FullSim samples are. "
+            "Grey bars: 95 % of the re-splits of FullSim, each quantity by itself; "
+            "dashed: 95 % of re-splits in all quantities at once.",
             "Floor ratios of all quantities beside the range of FullSim against FullSim.",
             lambda: plots.floor_plot(assessment.quantities, assessment.family_limit),
             "tall",
@@ -138,7 +141,9 @@ def _spectra(assessment: Assessment) -> Iterator[Plot]:
                 "residuals",
                 f"{name} relative to GEN: {line}." + (" Right: the whole range." if tails else ""),
                 f"Residual of {name} to GEN, FullSim and FastSim: {line}.",
-                lambda shape=shape, tails=tails, note=note: plots.residual_plot(shape, tails, note),  # type: ignore[misc]
+                lambda shape=shape, tails=tails, note=note: spectra.residual_plot(
+                    shape, tails, note
+                ),  # type: ignore[misc]
                 "wide" if tails else "normal",
             )
         else:
@@ -147,14 +152,15 @@ def _spectra(assessment: Assessment) -> Iterator[Plot]:
                 "distributions",
                 f"{name}: {line}.",
                 f"Distribution of {name}, FullSim and FastSim: {line}.",
-                lambda shape=shape, note=note: plots.distribution_plot(shape, note),  # type: ignore[misc]
+                lambda shape=shape, note=note: spectra.distribution_plot(shape, note),  # type: ignore[misc]
             )
     for picture in assessment.pictures:
         fast, gen = picture.correlation
         yield Plot(
             f"plane-{_safe(picture.name)}",
             "pictures",
-            f"{picture.name}, the same {picture.events} GEN events on both sides; Spearman with RECO: FastSim {fast:.3f}"
+            f"{picture.name}, the same {picture.events} GEN events on both sides; "
+            f"Spearman with RECO: FastSim {fast:.3f}"
             + (f", GEN {gen:.3f}." if picture.gen else ".")
             + " FastSim cannot be closer to RECO than GEN is: it draws anew.",
             f"FastSim against RECO and GEN against RECO of {picture.name}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,21 +50,17 @@ def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
 
     A name that says nothing (`score`) is its own label.
     """
-    if labels and name in labels:
-        return labels[name]
+    known = {**WHOLE, **(labels or {})}
+    if name in known:
+        return known[name]
     if name.startswith("gen_") and len(name) > 4:
         return f"GEN {label_of(name[4:], labels)}"
-    if name in WHOLE:
-        return WHOLE[name]
     if name.startswith("log_"):
         symbol, unit = split_unit(label_of(name[4:], labels))
         return f"log({symbol} / {unit})" if unit else f"log({symbol})"
     between = re.fullmatch(r"(dphi|deta|dr)_(\w+?)_(\w+)", name)
     if between:
-        kind, one, two = between.groups()
-        symbol = {"dphi": r"\Delta\phi", "deta": r"\Delta\eta", "dr": r"\Delta R"}[kind]
-        unit = " [rad]" if kind == "dphi" else ""
-        return f"${symbol}({_object(one)}, {_object(two)})${unit}"
+        return _between(*between.groups())
     head, _, field = name.rpartition("_")
     if head and field in FIELDS:
         symbol, unit = FIELDS[field]
@@ -77,21 +74,46 @@ def split_unit(label: str) -> tuple[str, str]:
     return (found.group(1), found.group(2)) if found else (label, "")
 
 
-def response_label(name: str, kind: str, labels: Mapping[str, str] | None = None) -> str:
-    """Axis label of RECO relative to GEN: a ratio, or a difference with its unit."""
-    if labels and f"response:{name}" in labels:
-        return labels[f"response:{name}"]
-    symbol, unit = split_unit(label_of(name, labels))
-    if kind == "ratio":
-        return f"{symbol}: RECO / GEN"
-    return f"{symbol}: RECO $-$ GEN" + (f" [{unit}]" if unit else "")
+@dataclass(frozen=True)
+class Labels:
+    """Axis labels of one comparison.
+
+    Attributes:
+        own: the study's labels; `response:NAME` for a response.
+        kinds: `ratio`, `difference` or `angle` per response.
+    """
+
+    own: Mapping[str, str]
+    kinds: Mapping[str, str]
+
+    def quantity(self, name: str) -> str:
+        """Label of a quantity with its unit."""
+        return label_of(name, self.own)
+
+    def response(self, name: str) -> str:
+        """Label of RECO relative to GEN: a ratio, or a difference with its unit."""
+        if f"response:{name}" in self.own:
+            return self.own[f"response:{name}"]
+        symbol, unit = split_unit(self.quantity(name))
+        if self.is_ratio(name):
+            return f"{symbol}: RECO / GEN"
+        return f"{symbol}: RECO $-$ GEN" + (f" [{unit}]" if unit else "")
+
+    def residual(self, name: str) -> str:
+        """Label of the residual: relative for ratios, else the difference."""
+        if self.is_ratio(name):
+            return f"{split_unit(self.quantity(name))[0]}: (RECO $-$ GEN) / GEN"
+        return self.response(name)
+
+    def is_ratio(self, name: str) -> bool:
+        """Whether the response is RECO / GEN."""
+        return self.kinds.get(name) == "ratio"
 
 
-def residual_label(name: str, kind: str, labels: Mapping[str, str] | None = None) -> str:
-    """Axis label of the residual: relative for ratios, else the difference."""
-    if kind == "ratio":
-        return f"{split_unit(label_of(name, labels))[0]}: (RECO $-$ GEN) / GEN"
-    return response_label(name, kind, labels)
+def _between(kind: str, one: str, two: str) -> str:
+    symbol = {"dphi": r"\Delta\phi", "deta": r"\Delta\eta", "dr": r"\Delta R"}[kind]
+    unit = " [rad]" if kind == "dphi" else ""
+    return f"${symbol}({_object(one)}, {_object(two)})${unit}"
 
 
 def _object(name: str) -> str:

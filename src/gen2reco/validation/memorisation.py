@@ -20,7 +20,7 @@ HALVES = 10
 def memorisation(
     fast: Reals, train: Reals, test: Reals, *, seed: int = 1, bootstraps: int = 100
 ) -> Metric:
-    """Nearest-neighbour distance of FastSim to the training part over its distance to the test part.
+    """Nearest-neighbour distance of FastSim to the training part over that to the test part.
 
     A distance falls with the number of points, so the larger part is thinned to the smaller one.
     Columns are divided by their half 68 % width in the test part.
@@ -42,7 +42,8 @@ def memorisation(
     """
     if not (fast.shape[1:] == train.shape[1:] == test.shape[1:]):
         raise SampleError(
-            f"columns differ: {fast.shape[1:]}, {train.shape[1:]}, {test.shape[1:]} (fast, train, test)"
+            f"columns differ: {fast.shape[1:]} in FastSim, {train.shape[1:]} in the training part, "
+            f"{test.shape[1:]} in the test part"
         )
     if min(len(fast), len(train), len(test)) < 2:
         raise SampleError("memorisation needs at least two rows in each part")

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gen2reco.validation.samples import Reals
+
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Holm's correction: adjusted p-values that may be held against the family-wise level.
@@ -25,6 +27,6 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in adjusted)
 
 
-def tail_share(value: float, null: np.ndarray) -> float:  # type: ignore[type-arg]
+def tail_share(value: float, null: Reals) -> float:
     """p-value of a value among draws of its null: (1 + how many are as large) / (1 + draws)."""
     return (1 + int(np.sum(null >= value))) / (1 + len(null))

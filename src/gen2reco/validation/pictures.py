@@ -24,7 +24,7 @@ BAND = "#ffa90e"
 GEN = "#717581"
 BAD = "#bd1f01"
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "font.size": 14,
     "axes.labelsize": 14,
     "xtick.labelsize": 12,
@@ -103,15 +103,30 @@ def place_labels(axis: Axes, x: float = 0.3, y: float = 0.6) -> None:
     width, height = figure.get_size_inches()
     box = axis.get_position()
     axis.xaxis.set_label_coords(1.0, -x / (height * box.height))
-    place = 0.5 if axis.yaxis.get_label().get_ha() == "center" else 1.0
+    place = 0.5 if axis.yaxis.label.get_horizontalalignment() == "center" else 1.0
     axis.yaxis.set_label_coords(-y / (width * box.width), place)
+
+
+def hide_minor_ticks(axis: Axes) -> None:
+    """No minor ticks along x: the panel below has them, and each tick costs time and bytes."""
+    axis.tick_params(axis="x", which="minor", bottom=False, top=False)
+
+
+def set_title(axis: Axes, left: str, right: str) -> None:
+    """Write above the axes; nothing where the text is empty."""
+    if left:
+        axis.set_title(left, loc="left", fontsize=13)
+    if right:
+        axis.set_title(right, loc="right", fontsize=11)
 
 
 def svg_bytes(figure: Figure) -> bytes:
     """Draw a figure as compact SVG: the same bytes each time, without date or comments."""
     stream = io.BytesIO()
     with style():
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
+            stream, metadata={"Date": None, "Creator": None}
+        )
     text = stream.getvalue().decode("utf-8")
     text = re.sub(
         r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", text, flags=re.DOTALL
@@ -151,5 +166,5 @@ def png_bytes(figure: Figure, dpi: int = 150) -> bytes:
     with style():
         canvas = FigureCanvasAgg(figure)
         figure.set_dpi(dpi)
-        canvas.print_png(stream, metadata={"Software": None})
+        canvas.print_png(stream, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return stream.getvalue()

@@ -9,7 +9,17 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from gen2reco.validation.labels import split_unit
-from gen2reco.validation.pictures import BAND, DPI, FAST, FULL, GEN, new_figure, place_labels, style
+from gen2reco.validation.pictures import (
+    DPI,
+    FAST,
+    FULL,
+    GEN,
+    hide_minor_ticks,
+    new_figure,
+    place_labels,
+    set_title,
+    style,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,36 +30,11 @@ if TYPE_CHECKING:
     from gen2reco.validation.results import (
         Classifier,
         CorrelationMatrix,
-        Distribution,
         Picture2D,
         Pit,
         Quantity,
         ResponseProfile,
     )
-    from gen2reco.validation.samples import Reals
-
-
-def distribution_plot(shape: Distribution, note: str = "") -> Figure:
-    """FullSim, FastSim and GEN over one quantity, with the ratio to FullSim below."""
-    with style():
-        figure = new_figure(5.6, 5.2, between=(0, 0.08))
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        _spectrum(above, below, shape)
-        _note(above, note)
-        return figure
-
-
-def residual_plot(core: Distribution, tails: Distribution | None, note: str = "") -> Figure:
-    """Residual of RECO to GEN: its core, and the whole of it on a logarithmic axis."""
-    with style():
-        columns = 1 if tails is None else 2
-        figure = new_figure(5.6 * columns, 5.2, between=(0.23, 0.08))
-        axes = figure.subplots(2, columns, squeeze=False, sharex="col", height_ratios=[3, 1])
-        for column, shape in enumerate((core, tails)):
-            if shape is not None:
-                _spectrum(axes[0, column], axes[1, column], shape)
-        _note(axes[0, 0], note)
-        return figure
 
 
 def picture_plot(picture: Picture2D) -> Figure:
@@ -66,7 +51,7 @@ def picture_plot(picture: Picture2D) -> Figure:
         largest = max(float(np.max(table)) for _, table, _ in panels)
         symbol, unit = split_unit(picture.label)
         unit = f" [{unit}]" if unit else ""
-        mesh = None
+        mesh: Any = None
         for axis, (name, table, rho) in zip(axes, panels, strict=True):
             shown = np.ma.masked_less_equal(np.asarray(table).T, 0)
             mesh = axis.pcolormesh(
@@ -77,7 +62,7 @@ def picture_plot(picture: Picture2D) -> Figure:
             axis.set_xlabel(f"{symbol} RECO{unit}")
             axis.set_ylabel(f"{symbol} {name}{unit}")
             place_labels(axis)
-            _title(axis, f"{name} against RECO", f"Spearman {rho:.3f}")
+            set_title(axis, f"{name} against RECO", f"Spearman {rho:.3f}")
         place = axes[-1].get_position()
         bar = figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.16 / width, place.height))
         figure.colorbar(mesh, cax=bar, label="events")
@@ -98,7 +83,7 @@ def correlation_plot(matrix: CorrelationMatrix) -> Figure:
         panels = (
             ("FullSim", full, 1.0),
             ("FastSim", fast, 1.0),
-            ("FastSim − FullSim", fast - full, reach),
+            ("FastSim $-$ FullSim", fast - full, reach),
         )
         for axis, (title, values, limit) in zip(axes, panels, strict=True):
             image = axis.imshow(
@@ -150,12 +135,12 @@ def response_plot(profile: ResponseProfile) -> Figure:
         axes[2].set_xlim(edges[0], edges[-1])
         if log:
             _log_axis(axes[2])
-        _title(axes[0], profile.label, "")
+        set_title(axes[0], profile.label, "")
         for axis in axes:
             place_labels(axis)
             axis.yaxis.set_minor_locator(NullLocator())
-        _bare(axes[0])
-        _bare(axes[1])
+        hide_minor_ticks(axes[0])
+        hide_minor_ticks(axes[1])
         return figure
 
 
@@ -175,15 +160,16 @@ def pit_plot(pit: Pit) -> Figure:
                 lw=0,
             )
         axis.axhline(10, color=GEN, lw=1, ls="--")
-        mplhep.histplot(shares, edges, ax=axis, histtype="errorbar", yerr=np.full(10, 100 * pit.error),
-                        xerr=True, color=FAST, flow="none")  # fmt: skip
+        error = np.full(10, 100 * pit.error)
+        options = {"histtype": "errorbar", "xerr": True, "flow": "none"}
+        mplhep.histplot(shares, edges, ax=axis, yerr=error, color=FAST, **options)
         reach = 1.4 * max(float(np.max(np.abs(shares - 10))), 300 * pit.error)
         axis.set_ylim(10 - reach, 10 + reach)
         axis.set_xlim(0, 1)
         axis.set_xlabel("rank of the truth among draws")
         axis.set_ylabel("rows per decile [%]")
         place_labels(axis)
-        _title(axis, _symbol(pit.label), f"p = {_p(pit.test.p_holm)}")
+        set_title(axis, _symbol(pit.label), f"p = {_p(pit.test.p_holm)}")
         return figure
 
 
@@ -217,7 +203,7 @@ def roc_plot(classifier: Classifier) -> Figure:
         below.set_xlim(0, 1)
         for axis in (above, below):
             place_labels(axis)
-        _bare(above)
+        hide_minor_ticks(above)
         return figure
 
 
@@ -262,7 +248,7 @@ def loss_plot(history: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
         axis.set_ylabel("loss per row")
         axis.legend(loc="upper right")
         place_labels(axis)
-        _title(axis, title, "")
+        set_title(axis, title, "")
         return figure
 
 
@@ -291,8 +277,8 @@ def floor_plot(quantities: Sequence[Quantity], family_limit: float) -> Figure:
         )
         axis.axvline(1, color=FULL, lw=0.8)
         other = [q.references.get("FullSim, other half") for q in shown]
-        axis.plot([r.floor_ratio if r else np.nan for r in other], rows, "x", color=FULL, ms=5, mew=1.2,
-                  label="FullSim, half A against B")  # fmt: skip
+        null = [r.floor_ratio if r else np.nan for r in other]
+        axis.plot(null, rows, "x", color=FULL, ms=5, mew=1.2, label="FullSim, half A against B")
         axis.errorbar(
             values,
             rows,
@@ -320,115 +306,6 @@ def floor_plot(quantities: Sequence[Quantity], family_limit: float) -> Figure:
         return figure
 
 
-def _spectrum(above: Axes, below: Axes, shape: Distribution) -> None:
-    edges = np.asarray(shape.edges)
-    full, fast = np.asarray(shape.full), np.asarray(shape.fast)
-    error = np.sqrt(np.asarray(shape.full_variance))
-    spread = np.sqrt(np.asarray(shape.fast_variance))
-    band = np.asarray(shape.band)
-    both = np.hypot(spread, band)
-    ensemble = bool(np.any(band > 0))
-    if ensemble:
-        _stairs_band(above, edges, fast, both, FAST, 0.25, "stat. ⊕ ensemble")
-        _stairs_band(above, edges, fast, band, BAND, 0.6, "ensemble rms")
-    else:
-        _stairs_band(above, edges, fast, both, FAST, 0.25, "FastSim stat.")
-    options = {"ax": above, "flow": "none"}
-    if shape.gen:
-        mplhep.histplot(
-            np.asarray(shape.gen), edges, color=GEN, ls="--", lw=1.2, label="GEN", **options
-        )
-    mplhep.histplot(fast, edges, color=FAST, label="FastSim", **options)
-    mplhep.histplot(
-        full, edges, yerr=error, histtype="errorbar", color=FULL, ms=5, label="FullSim", **options
-    )
-    _spectrum_axes(above, shape, edges, full, fast)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio, truth = fast / full, (np.asarray(shape.gen) / full if shape.gen else None)
-        relative = [values / full for values in (error, both, band)]
-    _stairs_band(below, edges, ratio, relative[1], FAST, 0.25)
-    if ensemble:
-        _stairs_band(below, edges, ratio, relative[2], BAND, 0.6)
-    below.axhline(1, color=FULL, lw=0.8)
-    if truth is not None:
-        below.stairs(truth, edges, color=GEN, ls="--", lw=1.0)
-    below.stairs(ratio, edges, color=FAST, lw=1.4)
-    centre = 0.5 * (edges[1:] + edges[:-1])
-    there = full > 0
-    below.errorbar(
-        centre[there], np.ones(there.sum()), relative[0][there], fmt=".", color=FULL, ms=4, lw=1
-    )
-    low, high = _ratio_range(ratio, np.hypot(relative[0], relative[1]))
-    for mask, y, marker in ((ratio > high, high, "^"), (ratio < low, low, "v")):
-        below.plot(
-            centre[mask], np.full(mask.sum(), y), marker, color=FAST, ms=5, clip_on=False, zorder=5
-        )
-    below.set_ylim(low, high)
-    below.set_ylabel("Fast / Full", loc="center")
-    below.set_xlabel(shape.label)
-    below.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
-    below.yaxis.set_minor_locator(NullLocator())
-    if not np.allclose(edges[[0, -1]], (-np.pi, np.pi)):
-        below.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    for axis in (above, below):
-        place_labels(axis)
-    _bare(above)
-
-
-def _spectrum_axes(axis: Axes, shape: Distribution, edges: Reals, full: Reals, fast: Reals) -> None:
-    unit = split_unit(shape.label)[1]
-    width = f"{edges[1] - edges[0]:.3g}"
-    axis.set_ylabel(f"Events / {width}" + (f" {unit}" if unit else ""))
-    axis.set_xlim(edges[0], edges[-1])
-    tops = [full.max(), fast.max(), max(shape.gen, default=0.0)]
-    top = max(float(min(max(tops), 3 * max(tops[:2]))), 1e-9)
-    if shape.log:
-        filled = full[full > 0]
-        low = 0.5 * float(filled.min()) if len(filled) else 0.1
-        axis.set_yscale("log")
-        axis.set_ylim(low, top * (top / low) ** 0.4)
-    else:
-        axis.set_ylim(min(0.0, 1.1 * float(full.min())), 1.42 * top)
-    handles, names = axis.get_legend_handles_labels()
-    order = sorted(
-        range(len(names)),
-        key=lambda i: (
-            ("FullSim", "FastSim", "GEN").index(names[i])
-            if names[i] in ("FullSim", "FastSim", "GEN")
-            else 3
-        ),
-    )
-    axis.legend([handles[i] for i in order], [names[i] for i in order], loc="upper center", ncols=3,
-                borderaxespad=0.3)  # fmt: skip
-
-
-def _stairs_band(
-    axis: Axes,
-    edges: Reals,
-    values: Reals,
-    spread: Reals,
-    colour: str,
-    alpha: float,
-    label: str = "",
-) -> None:
-    there = np.isfinite(values) & np.isfinite(spread)
-    values, spread = np.where(there, values, 0.0), np.where(there, spread, 0.0)
-    low, high = values - spread, values + spread
-    axis.stairs(
-        high, edges, baseline=low, fill=True, color=colour, alpha=alpha, lw=0, label=label or None
-    )
-
-
-def _ratio_range(ratio: Reals, error: Reals) -> tuple[float, float]:
-    """The tightest of a few ranges that holds the well measured bins."""
-    good = np.isfinite(ratio) & (error < 0.35)
-    reach = float(np.max(np.abs(ratio[good] - 1) + error[good], initial=0.0))
-    for limit in (0.2, 0.5):
-        if reach <= limit:
-            return 1 - limit, 1 + limit
-    return (0.0, 2.0) if reach <= 1.5 else (0.0, 3.0)
-
-
 def _log_axis(axis: Axes) -> None:
     """Logarithmic x axis with plain numbers."""
     axis.set_xscale("log")
@@ -437,26 +314,9 @@ def _log_axis(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _bare(axis: Axes) -> None:
-    """No minor ticks along x: the panel below has them, and each tick costs time and bytes."""
-    axis.tick_params(axis="x", which="minor", bottom=False, top=False)
-
-
 def _headroom(axis: Axes, share: float) -> None:
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + share * (high - low))
-
-
-def _note(axis: Axes, note: str) -> None:
-    if note:
-        _title(axis, "", note)
-
-
-def _title(axis: Axes, left: str, right: str) -> None:
-    if left:
-        axis.set_title(left, loc="left", fontsize=13)
-    if right:
-        axis.set_title(right, loc="right", fontsize=11)
 
 
 def short_name(key: str) -> str:

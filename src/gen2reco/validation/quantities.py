@@ -63,14 +63,15 @@ class Comparison:
     def of(
         cls,
         full: Sample,
-        first: Sample,
-        fast: Sample,
+        pair: tuple[Sample, Sample],
+        *,
         other: Sample,
         sides: Sides,
         settings: Settings,
         references: Mapping[str, Sample],
     ) -> Comparison:
-        """Draw the bootstraps once for all quantities."""
+        """Draw the bootstraps of a pair, FullSim and FastSim, once for all quantities."""
+        first, fast = pair
         rng = np.random.default_rng([settings.seed, 3])
         one = bootstrap(first.event, settings.bootstraps, rng)
         two = bootstrap(fast.event, settings.bootstraps, rng)

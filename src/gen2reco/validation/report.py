@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
+import math
 import os
 import re
 import tempfile
@@ -20,10 +22,11 @@ from gen2reco.validation import wording
 from gen2reco.validation.gallery import gallery
 from gen2reco.validation.labels import split_unit
 from gen2reco.validation.pictures import png_bytes, svg_bytes
-from gen2reco.validation.results import Assessment, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from gen2reco.validation.results import Assessment
 
 log = logging.getLogger(__name__)
 
@@ -146,8 +149,23 @@ def read_report(path: str | Path) -> Report:
         raise SampleError(f"{file} is not a report: {error}") from error
 
 
+def to_plain(value: Any) -> Any:
+    """Turn records into what JSON holds; numbers that do not exist become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 def _json(report: Report) -> bytes:
-    """One line per entry of the assessment: compact, and a difference between reports is readable."""
+    """One line per entry of the assessment: compact, and two reports can be compared."""
     tree = {"format": FORMAT, **to_plain(report)}
     assessment = tree.pop("assessment")
     lines = [

@@ -113,7 +113,7 @@ class Trials:
         return integral, largest
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _differences(
     order: Integers, gaps: Reals, first: Sides, second: Sides, weight: Reals
 ) -> tuple[Reals, Reals, bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import chi2 as chi2_law
 
-from gen2reco.validation.binned import bin_index
+from gen2reco.validation.binned import bin_index, sums
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.results import Metric, ResponseProfile, Test
 from gen2reco.validation.weighted import (
@@ -20,7 +20,7 @@ from gen2reco.validation.weighted import (
 )
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.samples import Flags, Integers, Reals
     from gen2reco.validation.settings import Settings
 
 LEAST_ROWS = 50
@@ -36,7 +36,7 @@ class Side:
     weight: Reals
     event: Integers
 
-    def take(self, mask: np.ndarray) -> Side:  # type: ignore[type-arg]
+    def take(self, mask: Flags) -> Side:
         """Return the rows under a mask."""
         return Side(self.axis[mask], self.response[mask], self.weight[mask], self.event[mask])
 
@@ -158,8 +158,8 @@ def _measure(side: Side, index: Integers, events: int) -> _Bin:
     return _Bin(
         ordered.quantile(0.5),
         ordered.half_width(),
-        np.bincount(index, middle, events),
-        np.bincount(index, 0.5 * (high - low), events),
+        sums(index, middle, events),
+        sums(index, 0.5 * (high - low), events),
     )
 
 

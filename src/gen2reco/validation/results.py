@@ -1,11 +1,10 @@
-"""What a comparison returns: small frozen records of plain numbers that survive a trip through JSON."""
+"""What a comparison returns: small frozen records of plain numbers that JSON can hold."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
@@ -415,18 +414,3 @@ class Assessment:
     notes: tuple[str, ...]
     not_judged: tuple[str, ...]
     settings: Settings
-
-
-def to_plain(value: Any) -> Any:
-    """Turn records into what JSON holds; numbers that do not exist become null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return to_plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

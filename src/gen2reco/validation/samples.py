@@ -1,4 +1,4 @@
-"""What the comparison reads: plain columns of FullSim and FastSim, without knowledge of their origin."""
+"""What the comparison reads: plain columns of FullSim and FastSim, whatever their origin."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Closure:
         object.__setattr__(self, "bins", _columns(self.bins, len(weight), "bins"))
         object.__setattr__(self, "full", _columns(self.full, len(weight), "full"))
         if set(self.full) != set(self.fast):
-            odd = sorted(set(self.full) ^ set(self.fast))[0]
+            odd = min(set(self.full) ^ set(self.fast))
             raise SampleError(f"the response {odd!r} is on one side of the closure only")
         fast = {}
         for name, values in self.fast.items():

@@ -1,7 +1,8 @@
-"""Histogram contents for the plots: distributions with their bands, and two-dimensional pictures."""
+"""Histogram contents for the plots: distributions with their bands, and planes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from gen2reco.validation.weighted import mid_ranks, quantile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gen2reco.validation.labels import Labels
     from gen2reco.validation.samples import Integers, Reals, Sample
 
 PICTURE_BINS = 40
@@ -70,10 +72,18 @@ def distribution(
     )
 
 
-def quantity_distribution(
-    name: str, label: str, full: Sample, fast: Sample, members: Sample, bins: int
-) -> Distribution:
+@dataclass(frozen=True)
+class Sides:
+    """What a distribution shows: FullSim, nominal FastSim, and FastSim with all its members."""
+
+    full: Sample
+    fast: Sample
+    members: Sample
+
+
+def quantity_distribution(name: str, label: str, sides: Sides, bins: int) -> Distribution:
     """Distribution of a RECO quantity, with GEN where it exists."""
+    full, fast, members = sides.full, sides.fast, sides.members
     values = full.quantities[name]
     return distribution(
         name,
@@ -87,10 +97,12 @@ def quantity_distribution(
 
 
 def residual_distributions(
-    name: str, label: str, kind: str, full: Sample, fast: Sample, members: Sample, bins: int
+    name: str, labels: Labels, sides: Sides, bins: int
 ) -> list[Distribution]:
     """Residual of a response: its core, and all of it on a logarithmic axis."""
-    shift = 1.0 if kind == "ratio" else 0.0  # RECO / GEN - 1 = (RECO - GEN) / GEN
+    full, fast, members = sides.full, sides.fast, sides.members
+    label = labels.residual(name)
+    shift = 1.0 if labels.is_ratio(name) else 0.0  # RECO / GEN - 1 = (RECO - GEN) / GEN
     a, b = full.responses[name] - shift, fast.responses[name] - shift
     band = None
     if members.member is not None:

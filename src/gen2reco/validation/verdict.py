@@ -47,8 +47,10 @@ class FloorRatios:
 
 
 def floor_ratios(quantities: Sequence[Quantity], null: Reals) -> FloorRatios | None:
-    """Summarise floor ratios; the re-splits are the same for all quantities, so that the null of
-    the worst one knows how quantities go together.
+    """Summarise floor ratios over quantities.
+
+    The re-splits are the same for all quantities, so that the null of the worst one knows how the
+    quantities go together.
 
     Args:
         quantities: those that have a floor ratio.
@@ -92,7 +94,7 @@ def rate_result(name: str, rate: Rate) -> RateResult:
         variance = squares[0] * (1 - share) ** 2 + (squares[1] - squares[0]) * share**2
         shares.append(share)
         errors.append(float(np.sqrt(max(variance, 0.0))) / total)
-    spread = float(np.hypot(*errors))
+    spread = float(np.hypot(errors[0], errors[1]))
     pull = (shares[1] - shares[0]) / spread if spread > 0 else 0.0
     return RateResult(
         name, shares[0], errors[0], shares[1], errors[1], pull, float(2 * norm.sf(abs(pull)))
@@ -108,6 +110,7 @@ def checks(
     quantities: Sequence[Quantity],
     ratios: FloorRatios | None,
     rates: Sequence[RateResult],
+    *,
     classifier: Classifier | None,
     correlations: Sequence[CorrelationMatrix],
     responses: Sequence[ResponseProfile],
@@ -194,20 +197,20 @@ def headline(
         f"family-wise level {level:.0%}"
     )
     if not failed:
-        return (
-            f"FastSim cannot be told from FullSim: none of {len(family)} tests fails ({size}).",
-            True,
+        sentence = (
+            f"FastSim cannot be told from FullSim: none of {len(family)} tests fails ({size})."
         )
+        return sentence, True
     parts = []
     for check in failed:
         error = f" ± {check.value.error:.2g}" if check.value.error > 0 else ""
         worst = f"{check.worst} " if check.worst else ""
         parts.append(f"{check.name} ({worst}{check.value.value:.3g}{error})")
-    return (
+    sentence = (
         f"FastSim can be told from FullSim: {len(failed)} of {len(family)} tests "
-        f"{'fails' if len(failed) == 1 else 'fail'}: {'; '.join(parts)} ({size}).",
-        False,
+        f"{'fails' if len(failed) == 1 else 'fail'}: {'; '.join(parts)} ({size})."
     )
+    return sentence, False
 
 
 def _add_shares(add, quantities: Sequence[Quantity], rates: Sequence[RateResult]) -> None:  # type: ignore[no-untyped-def]

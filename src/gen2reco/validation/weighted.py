@@ -105,11 +105,11 @@ def quantile_influence(
     if not high > low:
         return np.zeros(len(values))
     slope = (high - low) / (2 * span)  # one over the density at the quantile
-    return (probability - (values <= at)) * weight / weight.sum() * slope
+    return np.asarray((probability - (values <= at)) * weight / weight.sum() * slope)
 
 
 def mid_ranks(values: Reals, weight: Reals) -> Reals:
-    """Weighted ranks scaled to [0, 1]; ties share their mean rank, as Spearman's definition asks."""
+    """Weighted ranks in [0, 1]; ties share their mean rank, as Spearman's definition asks."""
     order = np.argsort(values, kind="stable")
     ordered, w = values[order], weight[order]
     cumulated = np.cumsum(w)

@@ -10,40 +10,43 @@ from gen2reco.validation.labels import split_unit
 if TYPE_CHECKING:
     from gen2reco.validation.results import Quantity
 
+NONE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
 
 def number(value: float, digits: int = 3) -> str:
     """Write a number with so many significant digits; a dash where it does not exist."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return NONE
     text = f"{value:.{digits}g}"
-    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
 
 
 def ratio(value: float) -> str:
     """Write a ratio with two decimals; large ones with three digits."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return NONE
     return f"{value:.2f}" if abs(value) < 10 else number(value)
 
 
 def plus_minus(value: float, error: float) -> str:
     """Write value ± error, both to two significant digits of the error."""
     if not math.isfinite(value):
-        return "–"
+        return NONE
     if not math.isfinite(error) or error <= 0:
         return number(value)
     places = 1 - math.floor(math.log10(error))
     if 0 <= places <= 6:
-        return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+        return f"{value:.{places}f} ± {error:.{places}f}".replace("-", MINUS)
     if -3 <= places < 0:
-        return f"{round(value, places):.0f} ± {round(error, places):.0f}".replace("-", "−")
+        return f"{round(value, places):.0f} ± {round(error, places):.0f}".replace("-", MINUS)
     return f"{number(value)} ± {number(error, 2)}"
 
 
 def p_value(p: float) -> str:
     """Write a p-value; small ones as a bound."""
     if p is None or not math.isfinite(p):
-        return "–"
+        return NONE
     if p < 1e-4:
         return "< 0.0001"
     return f"{p:.2g}" if p < 0.995 else "1"
@@ -63,7 +66,8 @@ def verdict_line(quantity: Quantity) -> str:
         unit = split_unit(quantity.label)[1]
         w1, ratio = quantity.w1, quantity.floor_ratio
         return (
-            f"W1 {plus_minus(w1.value, w1.error)}{' ' + unit if unit else ''} (null {number(w1.null, 2)}), "
-            f"floor ratio {plus_minus(ratio.value, ratio.error)}, {quantity.word}"
+            f"W1 {plus_minus(w1.value, w1.error)}{' ' + unit if unit else ''} "
+            f"(null {number(w1.null, 2)}), floor ratio {plus_minus(ratio.value, ratio.error)}, "
+            f"{quantity.word}"
         )
     return quantity.word
