@@ -102,9 +102,7 @@ def test_state_survives_a_file_to_the_bit(family, tmp_path):
     noise = noise_for(model, 100)
     sample(other, batch.condition, noise)  # a model in use takes new weights too
     other.load_state_dict(load_file(path))
-    assert torch.equal(
-        sample(model, batch.condition, noise), sample(other, batch.condition, noise)
-    )
+    assert torch.equal(sample(model, batch.condition, noise), sample(other, batch.condition, noise))
     assert torch.equal(model.loss(batch), other.loss(batch))
 
 
@@ -142,9 +140,7 @@ def test_batch_size_changes_a_row_by_rounding_alone(family):
             sample(model, batch.condition[i : i + size], noise[i : i + size])
             for i in range(0, 260, size)
         ]
-        torch.testing.assert_close(
-            torch.cat(pieces)[:260], sampled[:260], rtol=1e-5, atol=2e-5
-        )
+        torch.testing.assert_close(torch.cat(pieces)[:260], sampled[:260], rtol=1e-5, atol=2e-5)
 
 
 def test_no_rows_no_samples(family):

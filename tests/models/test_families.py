@@ -54,4 +54,6 @@ def test_schema_covers_all_families():
     assert set(schema["discriminator"]["mapping"]) == {"flow", "quantile"}
     flow = schema["$defs"]["FlowConfig"]
     assert flow["additionalProperties"] is False
-    assert all("description" in field for name, field in flow["properties"].items() if name != "kind")
+    assert all(
+        "description" in field for name, field in flow["properties"].items() if name != "kind"
+    )

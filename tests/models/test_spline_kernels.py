@@ -137,11 +137,12 @@ def test_activations_agree_with_pytorch(name):
     reference.backward(up)
 
     active = torch.empty_like(hidden)
-    kernels.activate(name)(hidden, bias, active, rows, COLUMNS)
+    seed = torch.zeros(1, dtype=torch.int64)
+    kernels.activate(name)(hidden, bias, active, seed, 0, rows, COLUMNS)
     torch.testing.assert_close(active, reference.detach(), rtol=1e-6, atol=1e-6)
     again, gradient, sums = torch.empty_like(hidden), up.clone(), torch.zeros(rows, LANES)
     kernel = kernels.activate_backward(name)
-    kernel(hidden, bias, gradient, again, sums, rows, COLUMNS)
+    kernel(hidden, bias, gradient, again, sums, seed, 0, rows, COLUMNS)
     assert torch.equal(again, active)
     torch.testing.assert_close(gradient, before.grad, rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(sums.sum(1), before.grad.sum(1), rtol=1e-5, atol=2e-5)
@@ -155,3 +156,27 @@ def test_rows_are_taken_and_added_to():
     expected = matrix.index_add(0, rows, own)
     kernels.move_rows(add=True)(own, matrix, rows, 2, 32)
     assert torch.equal(matrix, expected)
+
+
+def test_dropout_leaves_out_its_share_at_random():
+    rows, share = 64, 0.2
+    hidden, bias, active = torch.ones(rows, COLUMNS), torch.zeros(rows), torch.empty(rows, COLUMNS)
+
+    def drawn(seed, offset=0):
+        kernel = kernels.activate("relu", share)
+        kernel(hidden, bias, active, torch.tensor([seed]), offset, rows, COLUMNS)
+        return active.clone()
+
+    first = drawn(5)
+    assert set(first.unique().tolist()) == {0.0, 1.25}
+    out = first == 0.0
+    spread = (share * (1.0 - share)) ** 0.5
+    assert abs(out.float().mean() - share) < 4.0 * spread / (rows * COLUMNS) ** 0.5
+    for axis, size in ((0, rows), (1, COLUMNS)):
+        pull = (out.float().mean(axis) - share) / (spread / size**0.5)
+        assert pull.abs().max() < 5.0
+        assert 0.7 < pull.std() < 1.3
+    assert torch.equal(first, drawn(5))
+    for other in (drawn(6), drawn(5, offset=rows * COLUMNS), first.roll(1, 0), first.roll(1, 1)):
+        both = (out & (other == 0.0)).float().mean()
+        assert both == pytest.approx(share**2, abs=0.01)

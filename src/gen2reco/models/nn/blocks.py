@@ -55,6 +55,7 @@ class Block:
     def __init__(self, layers: Sequence[Layer], settings: Settings, size: int) -> None:
         self.settings, self.size = settings, size
         self.conditions = layers[0].conditions
+        self.seed = torch.zeros(1, dtype=torch.int64)
         self._buffers: dict[str, Tensor] = {}
         self._calls: list[Callable[[], Any]] = []
         self.state = self.buffer("state", settings.targets)
@@ -100,7 +101,7 @@ class Block:
         for step, bias in enumerate(layer.biases[:-1]):
             following = self.buffer(f"hidden{step}", len(bias))
             self.multiply(layer.weights[step], hidden, following)
-            self.call(activate, following, bias, following, len(bias))
+            self.call(activate, following, bias, following, self.seed, 0, len(bias))
             hidden = following
         raw = self.buffer("raw", layer.outputs)
         self.multiply(layer.weights[-1], hidden, raw)
@@ -137,7 +138,7 @@ class _Tape:
 
     inputs: Tensor
     hidden: list[Tensor]
-    stays: list[Tensor]
+    drawn: list[int]
     raw: Tensor
     kept: Tensor
 
@@ -150,7 +151,7 @@ class Learning(Block):
         gradient: of the state, [targets, columns].
         by_condition: of the condition, [conditions, columns]; only `of_rows`.
         flat: gradients of all weights, then of all biases, then of the base's location and log scale.
-        generator: of dropout's random numbers.
+        seed: of dropout's random numbers, [1].
     """
 
     def __init__(
@@ -163,7 +164,8 @@ class Learning(Block):
         of_rows: bool,
     ) -> None:
         super().__init__(layers, settings, size)
-        self.dropout, self.of_rows, self.generator = dropout, of_rows, torch.Generator()
+        self.dropout, self.of_rows = dropout, of_rows
+        self._drawn = 0  # random numbers that dropout has used so far
         self.upstream = self.buffer("upstream", 1)
         self.gradient = self.buffer("gradient", settings.targets)
         self.by_condition = self.buffer("by_condition", self.conditions)
@@ -211,43 +213,39 @@ class Learning(Block):
         self._calls.append(partial(inputs[: self.conditions].copy_, self.inputs[: self.conditions]))
         take = kernels.move_rows(add=False)
         self.call(take, inputs[self.conditions :], self.state, layer.kept, kept)
-        activate = kernels.activate(settings.activation)
-        incoming, hiddens, stays = inputs, [], []
+        activate = kernels.activate(settings.activation, self.dropout)
+        incoming, hiddens, drawn = inputs, [], []
         for step, bias in enumerate(layer.biases[:-1]):
             hidden = self.buffer(f"{number}.hidden{step}", len(bias))
             self.multiply(layer.weights[step], incoming, hidden)
             incoming = self.buffer(f"active{step}", len(bias))
-            self.call(activate, hidden, bias, incoming, len(bias))
+            self.call(activate, hidden, bias, incoming, self.seed, self._drawn, len(bias))
             hiddens.append(hidden)
-            if self.dropout:
-                stays.append(self.buffer(f"{number}.stays{step}", len(bias)))
-                self._calls += [partial(self._draw, stays[-1]), partial(incoming.mul_, stays[-1])]
+            drawn.append(self._drawn)
+            self._drawn += len(bias) * self.size
         raw = self.buffer(f"{number}.raw", layer.outputs)
         self.multiply(layer.weights[-1], incoming, raw)
         forward = spline_kernels.spline_forward(settings.bins, settings.bound, keep=True)
         numbers = self.buffer(f"{number}.kept", len(layer.moved) * spline_kernels.KEPT)
-        places = (self.state, self.log_slope, numbers, layer.moved)
-        self.call(forward, raw, layer.biases[-1], *places, len(layer.moved))
-        return _Tape(inputs, hiddens, stays, raw, numbers)
+        ends = (self.state, self.log_slope, numbers, layer.moved)
+        self.call(forward, raw, layer.biases[-1], *ends, len(layer.moved))
+        return _Tape(inputs, hiddens, drawn, raw, numbers)
 
     def _back(
         self, layer: Layer, tape: _Tape, by_weights: list[Tensor], sums: list[Tensor]
     ) -> None:
         settings, outgoing = self.settings, tape.raw
         backward = spline_kernels.spline_backward(settings.bins, settings.bound)
-        places = (self.gradient, self.upstream, sums[-1], layer.moved)
-        self.call(backward, outgoing, tape.kept, *places, len(layer.moved))
-        activate = kernels.activate_backward(settings.activation)
+        ends = (self.gradient, self.upstream, sums[-1], layer.moved)
+        self.call(backward, outgoing, tape.kept, *ends, len(layer.moved))
+        activate = kernels.activate_backward(settings.activation, self.dropout)
         for step in range(len(tape.hidden), 0, -1):
             hidden, bias = tape.hidden[step - 1], layer.biases[step - 1]
             active = self.buffer(f"active{step - 1}", len(bias))
             following = self.buffer(f"back{step - 1}", len(bias))
             self.multiply(layer.weights[step].t(), outgoing, following)
-            if self.dropout:
-                self._calls.append(partial(following.mul_, tape.stays[step - 1]))
-            self.call(activate, hidden, bias, following, active, sums[step - 1], len(bias))
-            if self.dropout:
-                self._calls.append(partial(active.mul_, tape.stays[step - 1]))
+            rest = (sums[step - 1], self.seed, tape.drawn[step - 1])
+            self.call(activate, hidden, bias, following, active, *rest, len(bias))
             self.multiply(outgoing, active.t(), by_weights[step])
             outgoing = following
         self.multiply(outgoing, tape.inputs.t(), by_weights[0])
@@ -259,10 +257,6 @@ class Learning(Block):
         if self.of_rows:
             add = self.by_condition.addmm_
             self._calls.append(partial(add, first[: self.conditions], outgoing))
-
-    def _draw(self, stays: Tensor) -> None:
-        """Draw which hidden numbers stay, as 0 or 1 / (1 - dropout)."""
-        stays.bernoulli_(1.0 - self.dropout, generator=self.generator).div_(1.0 - self.dropout)
 
 
 def views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:

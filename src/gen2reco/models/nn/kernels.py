@@ -7,48 +7,78 @@ columns is a multiple of `LANES`.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from gen2reco.models.nn.lanes import LANES, Kernel, Lanes, absolute, clamp, exp2, fma, where
+from gen2reco.models.nn.lanes import (
+    LANES,
+    Kernel,
+    Lanes,
+    absolute,
+    clamp,
+    exp2,
+    fma,
+    uniform,
+    where,
+)
 from gen2reco.models.nn.spline import LARGEST_LOGIT
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llvmlite import ir  # type: ignore[import-untyped]
+
 _PER_LN2 = 1.4426950408889634
+_COUNTS = ("offset", "rows", "columns")
 
 
-@lru_cache(maxsize=8)
-def activate(name: str) -> Kernel:
-    """Return kernel (hidden, bias, active, rows, columns): active = activation(hidden + bias).
+@lru_cache(maxsize=16)
+def activate(name: str, dropout: float = 0.0) -> Kernel:
+    """Return kernel (hidden, bias, active, seed, offset, rows, columns): the activation.
 
-    `active` may be `hidden` itself.
+    active = activation(hidden + bias), where `active` may be `hidden` itself. With `dropout` that
+    share of the numbers is left out and the others are larger by as much, at random by `seed` [1]
+    (int64) and each number's place, counted from `offset`.
     """
-    kernel = Kernel("activate", arrays=("hidden", "bias", "active"), counts=("rows", "columns"))
-    hidden, active = kernel["hidden"], kernel["active"]
-    for row in kernel.loop(kernel.count("rows")):
-        bias = kernel["bias"].same(row)
-        for column in kernel.loop(kernel.count("columns"), LANES):
-            active[row, column] = _activation(name, hidden[row, column] + bias)[0]
+    arrays = ("hidden", "bias", "active")
+    kernel = Kernel("activate", arrays=arrays, integers=("seed",), counts=_COUNTS)
+    for row, column, stays in _places(kernel, dropout):
+        before = kernel["hidden"][row, column] + kernel["bias"].same(row)
+        value = _activation(name, before)[0]
+        kernel["active"][row, column] = value * stays if dropout else value
     return kernel.compile()
 
 
-@lru_cache(maxsize=8)
-def activate_backward(name: str) -> Kernel:
-    """Return kernel (hidden, bias, gradient, active, sums, rows, columns): gradients of `activate`.
+@lru_cache(maxsize=16)
+def activate_backward(name: str, dropout: float = 0.0) -> Kernel:
+    """Return kernel (hidden, bias, gradient, active, sums, seed, offset, rows, columns).
 
-    `gradient` becomes that of the hidden numbers; `active` is made once more from `hidden`, which
-    is cheaper than to keep it; `sums` [rows, LANES] gains the gradient summed over columns, one
-    partial sum per lane.
+    These are the gradients of `activate`: `gradient` becomes that of the hidden numbers; `active`
+    is made once more from `hidden`, which is cheaper than to keep it; `sums` [rows, LANES] gains
+    the gradient summed over columns, one partial sum per lane.
     """
     arrays = ("hidden", "bias", "gradient", "active", "sums")
-    kernel = Kernel("activate_backward", arrays=arrays, counts=("rows", "columns"))
-    hidden, gradient, sums = kernel["hidden"], kernel["gradient"], kernel["sums"]
-    for row in kernel.loop(kernel.count("rows")):
-        bias = kernel["bias"].same(row)
-        for column in kernel.loop(kernel.count("columns"), LANES):
-            value, slope = _activation(name, hidden[row, column] + bias)
-            product = gradient[row, column] * slope
-            kernel["active"][row, column] = value
-            gradient[row, column] = product
-            sums[row, kernel.zero] = sums[row, kernel.zero] + product
+    kernel = Kernel("activate_backward", arrays=arrays, integers=("seed",), counts=_COUNTS)
+    gradient, sums = kernel["gradient"], kernel["sums"]
+    for row, column, stays in _places(kernel, dropout):
+        before = kernel["hidden"][row, column] + kernel["bias"].same(row)
+        value, slope = _activation(name, before)
+        product = gradient[row, column] * slope
+        if dropout:
+            value, product = value * stays, product * stays
+        kernel["active"][row, column] = value
+        gradient[row, column] = product
+        sums[row, kernel.zero] = sums[row, kernel.zero] + product
     return kernel.compile()
+
+
+def _places(kernel: Kernel, dropout: float) -> Iterator[tuple[ir.Value, ir.Value, Lanes]]:
+    """Record loops over rows and columns; the factor is 0 where dropout leaves a number out."""
+    seed, columns = kernel["seed"].integer(kernel.zero), kernel.count("columns")
+    for row in kernel.loop(kernel.count("rows")):
+        start = kernel.plus(kernel.count("offset"), kernel.builder.mul(row, columns))
+        for column in kernel.loop(columns, LANES):
+            draw = uniform(kernel.builder, seed, kernel.plus(start, column))
+            yield row, column, where(draw < dropout, 0.0, 1.0 / (1.0 - dropout))
 
 
 @lru_cache(maxsize=2)

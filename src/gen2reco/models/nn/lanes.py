@@ -154,6 +154,31 @@ def log(x: Lanes) -> Lanes:
     return where(x < float("inf"), result, x)
 
 
+def uniform(builder: ir.IRBuilder, seed: ir.Value, position: ir.Value) -> Lanes:
+    """Return numbers uniform on [0, 1), a function of a seed and of each column's position alone.
+
+    Two rounds of multiply and shift mix them: good enough to leave out numbers at random, and so
+    cheap that they are made again where they are needed again.
+    """
+
+    def constant(value: int) -> ir.Constant:
+        return ir.Constant(_BITS, [value] * LANES)
+
+    def spread(number: ir.Value) -> ir.Value:
+        empty = ir.Constant(_BITS, ir.Undefined)
+        first = builder.insert_element(empty, builder.trunc(number, _I32), _I32(0))
+        return builder.shuffle_vector(first, empty, constant(0))
+
+    bits = builder.add(spread(position), ir.Constant(_BITS, list(range(LANES))))
+    bits = builder.xor(builder.mul(bits, constant(0x9E3779B1)), spread(seed))
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        bits = builder.mul(builder.xor(bits, builder.lshr(bits, constant(shift))), constant(factor))
+    bits = builder.xor(bits, builder.lshr(bits, constant(16)))
+    # The upper bits as the mantissa of a number on [1, 2).
+    mantissa = builder.or_(builder.lshr(bits, constant(9)), constant(0x3F800000))
+    return Lanes(builder, builder.bitcast(mantissa, _VECTOR)) - 1.0
+
+
 def _polynomial(coefficients: Sequence[float], x: Lanes) -> Lanes:
     total = fma(x, coefficients[0], coefficients[1])
     for coefficient in coefficients[2:]:

@@ -134,15 +134,14 @@ class Passes:
         by_target = torch.empty(target.shape if of_rows else 0)
         by_condition = torch.empty(condition.shape if of_rows else 0)
         by_block = self._made.gradients(blocks, sum(shape.numel() for shape in shapes))
-        seeds = torch.randint(1 << 62, (blocks,)).tolist() if dropout else []
+        seeds = torch.randint(1 << 31, (blocks,)) if dropout else torch.zeros(blocks).long()
         per_scale = torch.exp(-self._log_scale)
         options = {"dropout": dropout, "of_rows": of_rows}
 
         def work(number: int, start: int, stop: int) -> None:
             block = self._made.get(Learning, self._layers, self._settings, size, **options)
             width = stop - start
-            if dropout:
-                block.generator.manual_seed(seeds[number])
+            block.seed[0] = seeds[number]
             block.load(target, condition, start, stop)
             block.upstream[0, :width] = upstream[start:stop]
             block.upstream[0, width:] = 0.0

@@ -48,9 +48,7 @@ def forward(values: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     log_slope = torch.log((steepness / denominator) ** 2 * gain)
     outside = values.abs() > bound
     zero = torch.zeros_like(values)
-    return torch.where(outside, values, 2.0 * bound * mapped), torch.where(
-        outside, zero, log_slope
-    )
+    return torch.where(outside, values, 2.0 * bound * mapped), torch.where(outside, zero, log_slope)
 
 
 def inverse(values: Tensor, raw: Tensor, bound: float) -> Tensor:
