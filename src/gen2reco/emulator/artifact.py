@@ -1,4 +1,6 @@
-"""The emulator on disk: a folder (or one zip of it) of JSON, safetensors and reference events. Loading runs no code.
+"""The emulator on disk: a folder (or one zip of it) of JSON, safetensors and reference events.
+
+Loading runs no code.
 
 emulator.json        format, study, features' state, training domain, provenance, licence
 PART-MEMBER.safetensors   weights and buffers of one network
@@ -46,13 +48,16 @@ def save_emulator(
     overwrite: bool = False,
     add_reference: Callable[[Emulator, Path], None] | None = None,
 ) -> Emulator:
-    """Write an emulator as a folder, or as a zip file if `path` ends in `.zip`; it appears whole or not at all.
+    """Write an emulator as a folder, or as a zip file if `path` ends in `.zip`.
+
+    It appears whole or not at all.
 
     Args:
         emulator: what to save.
         path: where; its parent folder is made if need be.
         overwrite: replace what is there.
-        add_reference: writes the reference events into the folder it is given, see `emulator.reference`.
+        add_reference: writes the reference events into the folder it is given, see
+            `emulator.reference`.
 
     Returns:
         The emulator with its digest set.

@@ -26,8 +26,8 @@ class RecoLayout:
 
     Attributes:
         singletons: collections with exactly one entry per event and no list around it (`MET`).
-        types: flat column -> numpy type name; a column that the training files lack is float32, or int32 when all
-            its values are whole numbers by construction (indices).
+        types: flat column -> numpy type name; a column that the training files lack is float32, or
+            int16 when it holds indices (`...Idx`).
     """
 
     singletons: tuple[str, ...] = ()
@@ -38,13 +38,17 @@ class RecoLayout:
         return asdict(self)
 
     def cast(self, collection: str, name: str, values: np.ndarray) -> np.ndarray:
-        """Return `values` in the column's type; whole numbers are rounded and kept inside the type's range."""
+        """Return `values` in the column's type.
+
+        Where that is an integer, they are rounded and kept inside its range.
+        """
         fallback = "int16" if name.endswith("Idx") else "float32"
         kind = np.dtype(self.types.get(f"{collection}_{name}", fallback))
         if kind.kind in "iu":
             limits = np.iinfo(kind)
-            return np.clip(np.rint(values), limits.min, limits.max).astype(kind)
-        return values.astype(kind)
+            values = np.clip(np.rint(values), limits.min, limits.max)
+        converted: np.ndarray = values.astype(kind)
+        return converted
 
 
 def assemble(
@@ -59,13 +63,15 @@ def assemble(
     keep: Sequence[str],
     with_member: bool,
 ) -> ak.Array:
-    """Build RECO events: every surviving GEN event once per (member, replica), copies of one event side by side.
+    """Build RECO events: every surviving GEN event once per (member, replica).
+
+    Copies of one event stand side by side.
 
     Args:
         events: the GEN chunk.
         alive: positions of the surviving events, int64 [n], ascending.
-        filled: per part: its rows (of surviving events, ordered by event) and, per copy, collection -> field -> values
-            per row.
+        filled: per part: its rows (of surviving events, ordered by event) and, per copy,
+            collection -> field -> values per row.
         copies: the (member, replica) pairs.
         layout: shapes and types of the RECO columns.
         flags: `gen2reco_flags` of every GEN event of the chunk.
@@ -137,7 +143,8 @@ def _object_columns(
 
 def _taken(column: np.ndarray | Jagged, order: np.ndarray) -> np.ndarray | Jagged:
     if not isinstance(column, Jagged):
-        return np.asarray(column)[order]
+        taken: np.ndarray = np.asarray(column)[order]
+        return taken
     counts = np.diff(column.offsets)[order]
     offsets = np.zeros(len(order) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gen2reco.models.protocol import Model
 
 BLOCK = 2048
-"""Rows per call of a model. Matrix products of another size may round differently in the last bit."""
+"""Rows per call of a model: matrix products of another size may round differently (last bit)."""
 
 
 def sample_rows(model: Model, condition: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OUTSIDE_DOMAIN = 1
 """Bit of `gen2reco_flags`: a GEN value lies outside the range seen in training."""
 BAD_INPUT = 2
-"""Bit of `gen2reco_flags`: a GEN value was not a finite number, and the training median stood in for it."""
+"""Bit of `gen2reco_flags`: a GEN value was not a finite number; the training median stood in."""
 
 POLICIES = ("error", "drop", "flag")
 
@@ -119,8 +119,10 @@ class Emulator:
         """Turn GEN events into RECO events, in memory.
 
         Args:
-            events: GEN events in NanoAOD shape, with `run`, `luminosityBlock` and `event`; momenta in GeV.
-            seed: the same seed and event key give the same RECO event, whatever else is in the array.
+            events: GEN events in NanoAOD shape, with `run`, `luminosityBlock` and `event`;
+                momenta in GeV.
+            seed: the same seed and event key give the same RECO event, whatever else is in the
+                array.
             oversample: RECO events per GEN event; weights are divided by it.
             members: ensemble members to run; more than 1 adds a `member` column.
             keep: GEN columns to carry along (`GenJet_*`, `Generator_scalePDF`).
@@ -157,7 +159,7 @@ class Emulator:
         tables: list[Table] = []
         for trained in self.parts:
             table = build_table(self.study, trained.part, events, targets=False, where=where)
-            table = self._apply_policy(table, trained, policy, flags, dropped, where, first)
+            table = self._apply_policy(table, policy, flags, dropped, where, first)
             np.bitwise_or.at(
                 flags, table.entry, OUTSIDE_DOMAIN * trained.features.outside_domain(table)
             )
@@ -196,7 +198,10 @@ class Emulator:
     def sample_targets(
         self, trained: TrainedPart, table: Table, *, seed: int, replica: int = 0, member: int = 0
     ) -> dict[str, np.ndarray]:
-        """Return one draw of every target of a part for each row, in physics units, {name: float64 [rows]}."""
+        """Return one draw of every target of a part for each row, in physics units.
+
+        As name -> values, float64 [rows].
+        """
         encoded = trained.features.encode_condition(table)
         return self._draw(trained, table, encoded, seed=seed, replica=replica, member=member)
 
@@ -247,7 +252,6 @@ class Emulator:
     @staticmethod
     def _apply_policy(
         table: Table,
-        trained: TrainedPart,
         policy: str,
         flags: np.ndarray,
         dropped: Counter[str],
@@ -260,8 +264,9 @@ class Emulator:
         if policy == "error":
             row = int(np.argmax(bad))
             raise EventFileError(
-                f"{table.offender(row)} is NaN, infinite or absurdly large. Repair the file, or choose "
-                "--policy drop (leave such events out) or --policy flag (keep them, marked in gen2reco_flags).",
+                f"{table.offender(row)} is NaN, infinite or absurdly large. Repair the file, or "
+                "choose --policy drop (leave such events out) or --policy flag (keep them, marked "
+                "in gen2reco_flags).",
                 file=where,
                 row=first + int(table.entry[row]),
             )
@@ -273,7 +278,11 @@ class Emulator:
 
 
 def kept_columns(keep: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Return the columns that the patterns of `keep` name; EventFileError for a pattern that names none."""
+    """Return the columns that the patterns of `keep` name.
+
+    Raises:
+        EventFileError: a pattern names none.
+    """
     chosen: dict[str, None] = {}
     for pattern in keep:
         hits = [column for column in columns if fnmatchcase(column, pattern)]

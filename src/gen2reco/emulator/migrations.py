@@ -13,8 +13,10 @@ FORMAT = 1
 """Format number that this version writes."""
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""Format number -> function that turns such a document into one of the next number. Empty while there is one format;
-every entry comes with a golden file under `tests/emulator/golden`."""
+"""Format number -> function that turns such a document into one of the next number.
+
+Empty while there is one format; every entry comes with a golden file under `tests/emulator/golden`.
+"""
 
 
 def migrate(document: dict[str, Any], shown: str) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def migrate(document: dict[str, Any], shown: str) -> dict[str, Any]:
     number = document.get("format")
     if not isinstance(number, int) or number > FORMAT:
         raise EmulatorError(
-            f"{shown} has format {number!r}; this gen2reco reads up to {FORMAT}. Install a newer gen2reco."
+            f"{shown} has format {number!r}; this gen2reco reads up to {FORMAT}."
+            " Install a newer gen2reco."
         )
     while number < FORMAT:
         if number not in MIGRATIONS:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SEED = 20101835
 PREFIX = "Made"
-"""Collections that the emulator made carry this prefix in the file, so that they stand beside the GEN ones."""
+"""Prefix of what the emulator made, so that in the file it stands beside the GEN collections."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ReferenceCheck:
 
 
 def write_reference(emulator: Emulator, folder: Path, gen: ak.Array) -> None:
-    """Write GEN events, every one of which gives a RECO event, and what the emulator makes of them."""
+    """Write GEN events, each of which gives a RECO event, and what the emulator makes of them."""
     made = emulator.simulate(gen, seed=SEED, policy="flag")
     assert len(made) == len(gen), "reference events must not be dropped"
     columns = flat_columns(gen) | {
