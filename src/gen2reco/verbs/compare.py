@@ -39,16 +39,17 @@ def compare(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validated:
-    """Compare FastSim with FullSim, each a file or a list of files of RECO events, and write a report.
+    """Compare FastSim with FullSim and write a report; each is one or more files of RECO events.
 
-    Events with the same key in both stem from the same GEN event; FullSim is then its half A and FastSim its half B,
-    so that no GEN event is on both sides.
+    Events with the same key in both stem from the same GEN event; FullSim is then its half A and
+    FastSim its half B, so that no GEN event is on both sides.
 
     Args:
         full: the reference.
         fast: what is judged; `weight` and `replica` columns of `simulate` are understood.
         output: folder of the report.
-        study: whose quantities and selection are used; None: the columns that both have, leading objects and counts.
+        study: whose quantities and selection are used; None: the columns that both have, leading
+            objects and counts.
         seed: seed of the re-splits.
         quick: fewer repetitions for errors and nulls; the report says so.
         overwrite: replace an existing report.
@@ -117,7 +118,9 @@ def compare(
 
 
 def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
-    """Name what two files can be compared in: counts and the leading object of collections, and plain columns.
+    """Name what two files can be compared in.
+
+    These are counts and the leading object of collections, and plain columns.
 
     Raises:
         EventFileError: they have no physics column in common.

@@ -31,9 +31,10 @@ class Demo:
     def __str__(self) -> str:
         return (
             f"{self.validated}\n"
-            f"simulated {self.simulation.events} events in {self.simulation.seconds:.1f} s on one core: "
-            f"{self.simulation.path}\n"
-            f"all of it took {self.seconds:.0f} s; now try your own events: gen2reco init YOUR_FILE -o study.yaml"
+            f"simulated {self.simulation.events} events in {self.simulation.seconds:.1f} s"
+            f" on one core: {self.simulation.path}\n"
+            f"all of it took {self.seconds:.0f} s; now try your own events:"
+            " gen2reco init YOUR_FILE -o study.yaml"
         )
 
 

@@ -1,4 +1,7 @@
-"""`info`: what an emulator or a file of events holds; `--check` proves that a copy of an emulator works here."""
+"""`info`: what an emulator or a file of events holds.
+
+`--check` proves that a copy of an emulator works here.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,10 @@ def _emulator_facts(emulator: Emulator) -> dict[str, Any]:
         numbers = sum(parameter.numel() for parameter in trained.members[0].parameters())
         rows = provenance.get("rows", {}).get(trained.part.name, {})
         facts[f"part {trained.part.name}"] = [
-            f"model: {trained.part.model['kind']}, {numbers} parameters, ensemble of {len(trained.members)}",
+            (
+                f"model: {trained.part.model['kind']}, {numbers} parameters,"
+                f" ensemble of {len(trained.members)}"
+            ),
             f"GEN: {conditions} conditions; RECO: {targets} features learned",
             f"rows: {rows.get('training', '?')} training, {rows.get('validation', '?')} validation",
             *(

@@ -38,9 +38,21 @@ class _Pair:
     share: float
     has_mass: bool
 
+    @property
+    def name(self) -> str:
+        """Name of the RECO object in the study."""
+        return self.reco.lower()
+
+    @property
+    def partner(self) -> str:
+        """Name of the GEN object in the study."""
+        return f"gen_{self.name}"
+
 
 def init(sample: str | Path, output: str | Path | None = None, *, overwrite: bool = False) -> str:
-    """Write a starting study for a file: the leading object of every RECO collection with a GEN partner, and MET.
+    """Write a starting study for a file of events.
+
+    It has the leading object of every RECO collection with a GEN partner, and MET.
 
     Args:
         sample: a file with GEN and RECO.
@@ -73,7 +85,8 @@ def init(sample: str | Path, output: str | Path | None = None, *, overwrite: boo
             ", ".join(sorted({name.partition("_")[0] for name in columns if "_" in name})) or "none"
         )
         raise StudyError(
-            f"{sample} has no RECO collection with a GEN partner (Jet and GenJet, Muon and GenPart, MET and GenMET ...)."
+            f"{sample} has no RECO collection with a GEN partner"
+            " (Jet and GenJet, Muon and GenPart, MET and GenMET ...)."
             f" Collections found: {found}"
         )
     text = _compose(Path(sample), source, columns, common, pairs, has_met)
@@ -85,7 +98,8 @@ def init(sample: str | Path, output: str | Path | None = None, *, overwrite: boo
 def _first_events(source: EventSource) -> dict[str, np.ndarray | Jagged]:
     wanted = re.compile(
         r"(run|luminosityBlock|event|genWeight|(Gen)?MET_(pt|phi)"
-        r"|(GenPart|GenJet|GenFatJet|GenJetAK8|Jet|FatJet|Muon|Electron|Photon)_(pt|eta|phi|mass|pdgId|isPrompt|status))"
+        r"|(GenPart|GenJet|GenFatJet|GenJetAK8|Jet|FatJet|Muon|Electron|Photon)"
+        r"_(pt|eta|phi|mass|pdgId|isPrompt|status))"
     )
     names = [name for name in source.columns if wanted.fullmatch(name)]
     return flat_columns(
@@ -151,97 +165,150 @@ def _compose(
     every_pair: list[_Pair],
     has_met: bool,
 ) -> str:
+    rare = [pair for pair in every_pair if pair not in pairs]
+    lines = [
+        *_head(sample, source, columns, rare),
+        "",
+        *_definitions(pairs),
+        "",
+        "parts:",
+        "  - name: event",
+        "    rows: {kind: event, pairing: paired}",
+        "    # what the model sees of GEN",
+        "    condition:",
+        *_condition(pairs, has_met),
+        (
+            "    # what it learns of RECO, relative to GEN;"
+            " copies of GEN and point masses are found at fit time"
+        ),
+        "    target:",
+        *_target(pairs, has_met),
+        "    # the RECO columns to write",
+        "    output:",
+        *_output(pairs, has_met),
+        "    model: {kind: flow, couplings: 8, hidden: [64, 64], bins: 16}",
+        "",
+        "training: {seed: 1, epochs: 24}",
+        "",
+        *_validation(pairs, has_met),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _axis(pairs: list[_Pair]) -> str:
+    """Name of the GEN object from which azimuths are measured; "" where the study has no object."""
+    return pairs[0].partner if pairs else ""
+
+
+def _head(
+    sample: Path,
+    source: EventSource,
+    columns: Mapping[str, np.ndarray | Jagged],
+    rare: list[_Pair],
+) -> list[str]:
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", sample.stem).strip("-.") or "study"
     weight = ", weight: genWeight" if "genWeight" in columns else ""
-    lines = [
-        f"# A starting study for {sample.name} ({source.entries} events, {source.files[0].format}), written by"
-        " `gen2reco init`.",
-        "# One row per event: the leading object of each RECO collection, given its GEN partner. Read it through:",
+    return [
+        (
+            f"# A starting study for {sample.name} ({source.entries} events,"
+            f" {source.files[0].format}), written by `gen2reco init`."
+        ),
+        (
+            "# One row per event: the leading object of each RECO collection, given its GEN"
+            " partner. Read it through:"
+        ),
         "# which objects belong together is physics that a file does not tell.",
         *(
-            f"# Left out, since GEN and RECO exist together in only {pair.share:.0%} of the events: {pair.reco}."
-            for pair in every_pair
-            if pair not in pairs
+            "# Left out, since GEN and RECO exist together in only"
+            f" {pair.share:.0%} of the events: {pair.reco}."
+            for pair in rare
         ),
         f"name: {name}",
-        f"input: {{tree: Events, units: {_units(columns)}{weight}}}  # units guessed from the median of the leading pt",
+        (
+            f"input: {{tree: Events, units: {_units(columns)}{weight}}}"
+            "  # units guessed from the median of the leading pt"
+        ),
     ]
-    short = {pair.reco: pair.reco.lower() for pair in pairs}
-    lines += [
-        "",
-        "# Which events are learned: objects exist in RECO. No kinematic cut here: thresholds belong to validation.",
+
+
+def _definitions(pairs: list[_Pair]) -> list[str]:
+    lines = [
+        (
+            "# Which events are learned: objects exist in RECO. No kinematic cut here:"
+            " thresholds belong to validation."
+        ),
         "select: " + (" and ".join(f"count({pair.reco}) >= 1" for pair in pairs) or '""'),
         "",
-        "define:",
+        "define:" if pairs else "define: {}",
     ]
     leptons = [pair for pair in pairs if pair.reco in LEPTONS]
     for pair in pairs:
         gen = pair.gen
         if pair.reco in JETS and leptons:  # GEN jets contain leptons and photons
-            away = " and ".join(f"delta_r(gen_{short[other.reco]}) > 0.4" for other in leptons)
+            away = " and ".join(f"delta_r({other.partner}) > 0.4" for other in leptons)
             gen = gen.removesuffix(")") + f", {away})"
         lines += [
-            f"  gen_{short[pair.reco]}: {gen}",
-            f"  {short[pair.reco]}: leading({pair.reco})  # in {pair.share:.0%} of the events, GEN and RECO",
+            f"  {pair.partner}: {gen}",
+            (
+                f"  {pair.name}: leading({pair.reco})"
+                f"  # in {pair.share:.0%} of the events, GEN and RECO"
+            ),
         ]
-    if not pairs:
-        lines[-1] = "define: {}"
-    lines += ["", "parts:", "  - name: event", "    rows: {kind: event, pairing: paired}"]
-    lines += ["    # what the model sees of GEN"]
-    lines += ["    condition:"]
+    return lines
+
+
+def _condition(pairs: list[_Pair], has_met: bool) -> list[str]:
+    lines = []
     for pair in pairs:
-        gen = f"gen_{short[pair.reco]}"
+        gen = pair.partner
         lines += [
             f"      - {{name: {gen}_pt, value: {gen}.pt, transform: log}}",
             f"      - {{name: {gen}_eta, value: {gen}.eta}}",
         ]
         if pair.has_mass:
             lines.append(f"      - {{name: {gen}_mass, value: {gen}.mass, transform: asinh}}")
-    axis = f"gen_{short[pairs[0].reco]}" if pairs else ""
+    axis = _axis(pairs)
     for pair in pairs[1:]:
-        gen = f"gen_{short[pair.reco]}"
+        gen = pair.partner
         lines += [
             f'      - {{name: {gen}_sin, value: "sin({gen}.phi - {axis}.phi)"}}',
             f'      - {{name: {gen}_cos, value: "cos({gen}.phi - {axis}.phi)"}}',
         ]
     if has_met:
         lines.append("      - {name: gen_met, value: GenMET.pt, transform: asinh}")
-        if axis:
-            lines += [
-                f'      - {{name: gen_met_sin, value: "sin(GenMET.phi - {axis}.phi)"}}',
-                f'      - {{name: gen_met_cos, value: "cos(GenMET.phi - {axis}.phi)"}}',
-            ]
-    lines += [
-        "    # what it learns of RECO, relative to GEN; copies of GEN and point masses are found at fit time"
-    ]
-    lines += ["    target:"]
-    output, quantities, responses = [], [], []
-    for pair in pairs:
-        reco = short[pair.reco]
-        gen = f"gen_{reco}"
+    if has_met and axis:
         lines += [
-            f"      - {{name: {reco}_pt, value: {reco}.pt, kind: positive, relative_to: {gen}.pt, transform: [log, asinh]}}",
-            f"      - {{name: {reco}_eta, value: {reco}.eta, relative_to: {gen}.eta, transform: asinh}}",
-            f"      - {{name: {reco}_phi, value: {reco}.phi, kind: angle, relative_to: {gen}.phi, transform: asinh}}",
+            f'      - {{name: gen_met_sin, value: "sin(GenMET.phi - {axis}.phi)"}}',
+            f'      - {{name: gen_met_cos, value: "cos(GenMET.phi - {axis}.phi)"}}',
         ]
-        mass = MASSES.get(pair.reco, "0")
+    return lines
+
+
+def _target(pairs: list[_Pair], has_met: bool) -> list[str]:
+    lines = []
+    for pair in pairs:
+        reco, gen = pair.name, pair.partner
+        lines += [
+            (
+                f"      - {{name: {reco}_pt, value: {reco}.pt, kind: positive,"
+                f" relative_to: {gen}.pt, transform: [log, asinh]}}"
+            ),
+            (
+                f"      - {{name: {reco}_eta, value: {reco}.eta,"
+                f" relative_to: {gen}.eta, transform: asinh}}"
+            ),
+            (
+                f"      - {{name: {reco}_phi, value: {reco}.phi, kind: angle,"
+                f" relative_to: {gen}.phi, transform: asinh}}"
+            ),
+        ]
         if pair.has_mass:
-            mass = f"{reco}_mass"
             lines.append(
-                f"      - {{name: {mass}, value: {reco}.mass, relative_to: {gen}.mass, transform: asinh}}"
+                f"      - {{name: {reco}_mass, value: {reco}.mass,"
+                f" relative_to: {gen}.mass, transform: asinh}}"
             )
-        output.append(
-            f"      {pair.reco}: {{pt: {reco}_pt, eta: {reco}_eta, phi: {reco}_phi, mass: {mass}}}"
-        )
-        quantities += [f"    {reco}_{field}: {reco}.{field}" for field in ("pt", "eta", "phi")]
-        responses += [
-            f"    {reco}_pt: {{reco: {reco}.pt, gen: {gen}.pt, kind: ratio}}",
-            f"    {reco}_eta: {{reco: {reco}.eta, gen: {gen}.eta}}",
-            f"    {reco}_phi: {{reco: {reco}.phi, gen: {gen}.phi, kind: angle}}",
-        ]
-        if pair.has_mass:
-            quantities.append(f"    {reco}_mass: {reco}.mass")
     if has_met:
+        axis = _axis(pairs)
         rotate = f"{{kind: rotate, given: {{angle: {axis}.phi}}}}, " if axis else ""
         lines += [
             "      - name: [met_x, met_y]",
@@ -249,18 +316,40 @@ def _compose(
             "        relative_to: [GenMET.px, GenMET.py]",
             f"        transform: [{rotate}asinh]",
         ]
-        output.append('      MET: {pt: "hypot(met_x, met_y)", phi: "atan2(met_y, met_x)"}')
+    return lines
+
+
+def _output(pairs: list[_Pair], has_met: bool) -> list[str]:
+    lines = []
+    for pair in pairs:
+        reco = pair.name
+        mass = f"{reco}_mass" if pair.has_mass else MASSES.get(pair.reco, "0")
+        lines.append(
+            f"      {pair.reco}: {{pt: {reco}_pt, eta: {reco}_eta, phi: {reco}_phi, mass: {mass}}}"
+        )
+    if has_met:
+        lines.append('      MET: {pt: "hypot(met_x, met_y)", phi: "atan2(met_y, met_x)"}')
+    return lines
+
+
+def _validation(pairs: list[_Pair], has_met: bool) -> list[str]:
+    quantities, responses = [], []
+    for pair in pairs:
+        reco, gen = pair.name, pair.partner
+        fields = ("pt", "eta", "phi", "mass") if pair.has_mass else ("pt", "eta", "phi")
+        quantities += [f"    {reco}_{field}: {reco}.{field}" for field in fields]
+        responses += [
+            f"    {reco}_pt: {{reco: {reco}.pt, gen: {gen}.pt, kind: ratio}}",
+            f"    {reco}_eta: {{reco: {reco}.eta, gen: {gen}.eta}}",
+            f"    {reco}_phi: {{reco: {reco}.phi, gen: {gen}.phi, kind: angle}}",
+        ]
+    if has_met:
         quantities += ["    met_x: MET.px", "    met_y: MET.py", "    met: MET.pt"]
         responses += [
             "    met_x: {reco: MET.px, gen: GenMET.px}",
             "    met_y: {reco: MET.py, gen: GenMET.py}",
         ]
-    lines += ["    # the RECO columns to write", "    output:", *output]
-    lines += [
-        "    model: {kind: flow, couplings: 8, hidden: [64, 64], bins: 16}",
-        "",
-        "training: {seed: 1, epochs: 24}",
-        "",
+    lines = [
         "validation:",
         '  select: ""  # your final selection on RECO, applied to FullSim and FastSim alike',
         "  quantities:",
@@ -269,5 +358,6 @@ def _compose(
         *responses,
     ]
     if pairs:
+        axis = _axis(pairs)
         lines.append(f"  response_bins: {{{axis}_pt: {axis}.pt, {axis}_eta: {axis}.eta}}")
-    return "\n".join(lines) + "\n"
+    return lines

@@ -16,10 +16,15 @@ EVERY = 10.0
 
 @contextmanager
 def event_progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function to call with events done and in all; what it shows goes to standard error."""
+    """Yield a function to call with events done and in all; it shows them on standard error."""
     if sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TimeRemainingColumn,
+        )
 
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

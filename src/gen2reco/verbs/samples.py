@@ -1,4 +1,4 @@
-"""From events to the plain columns that validation compares: FullSim, FastSim, GEN taken as RECO."""
+"""From events to the plain columns that validation compares: FullSim, FastSim, GEN as RECO."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read_judged(
         test_only: read the test part only, as for the files of training.
 
     Returns:
-        The events (all columns that judging needs), the table of the first part, one row per event, and reason ->
-        events left out.
+        The events (all columns that judging needs), the table of the first part, one row per event,
+        and reason -> events left out.
     """
     study = emulator.study
     part = emulator.parts[0].part
@@ -70,7 +70,10 @@ def validation_expressions(study: Study) -> list[str]:
 def emulated(
     emulator: Emulator, events: awkward.Array, *, seed: int, oversample: int = 1, members: int = 1
 ) -> awkward.Array:
-    """Return the events with their RECO collections replaced by emulated ones; every event must give a row."""
+    """Return the events with their RECO collections replaced by emulated ones.
+
+    Every event must give a row.
+    """
     made = emulator.simulate_chunk(
         events, seed=seed, oversample=oversample, members=members, policy="error"
     ).events
@@ -79,7 +82,7 @@ def emulated(
 
 
 def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward.Array | None:
-    """Return the events, one per row, with GEN taken as RECO; None where a target has no GEN value."""
+    """Return the events, one per row, GEN taken as RECO; None where a target has no GEN value."""
     part = emulator.parts[0].part
     table = replace(table, entry=np.arange(len(table)))
     if part.rows.kind != "event" or any(name not in table.relative_to for name in table.target):
@@ -160,7 +163,10 @@ def responses(study: Study, names: Namespace) -> dict[str, np.ndarray]:
 def closure(
     study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray
 ) -> Closure:
-    """Responses of FullSim and of several emulated replicas on the same GEN rows, after the final selection."""
+    """Responses of FullSim and of several emulated replicas on the same GEN rows.
+
+    Taken after the final selection.
+    """
     names = Namespace(events, study.define)
     bins = {name: _values(names, text) for name, text in study.validation.response_bins.items()}
     full = _selected(study, names)
@@ -175,19 +181,25 @@ def closure(
 
 
 def coverage(emulator: Emulator, table: Table, *, seed: int, draws: int = DRAWS) -> Coverage:
-    """Ranks of the true targets among draws for the same GEN row, for every row, before the final selection."""
+    """Ranks of the true targets among draws for the same GEN row, for every row.
+
+    Taken before the final selection.
+    """
     trained = emulator.parts[0]
     angles = {
         name for target in trained.part.target if target.kind == "angle" for name in target.name
     }
-    drawn = {name: np.empty((len(table), draws), np.float32) for name in table.target}
+    drawn: dict[str, np.ndarray] = {
+        name: np.empty((len(table), draws), np.float32) for name in table.target
+    }
     truth = dict(table.target)
     origin = {name: table.relative_to.get(name, np.zeros(len(table))) for name in table.target}
     for replica in range(draws):
         for name, values in emulator.sample_targets(
             trained, table, seed=seed, replica=replica
         ).items():
-            # Relative to GEN, so that the branch cut of an angle and the precision of float32 do not matter.
+            # Relative to GEN, so that the branch cut of an angle and the precision of float32 do
+            # not matter.
             drawn[name][:, replica] = _relative(values, origin[name], name in angles)
     return Coverage(
         ranks={

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gen2reco.events import EventSource
 
 CHUNK = 10 * BLOCK
-"""GEN events per step: whole blocks of the models, and small beside what the libraries hold in memory."""
+"""GEN events per step: whole blocks of the models, small beside the memory of the libraries."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Simulation:
         dropped: reason -> GEN events that gave no RECO event.
         flagged: reason -> RECO events marked in `gen2reco_flags`.
         seconds: wall time, the start of workers included.
-        shares: reading, model and writing as fractions of the time of one process (empty with workers).
+        shares: reading, model and writing as fractions of the time of one process (empty with
+            workers).
     """
 
     path: Path
@@ -56,8 +57,10 @@ class Simulation:
     def __str__(self) -> str:
         rate = self.generated / self.seconds
         lines = [
-            f"{self.path}: {self.events} RECO events from {self.generated} GEN events"
-            f" in {self.seconds:.1f} s ({rate:.0f} GEN events/s)"
+            (
+                f"{self.path}: {self.events} RECO events from {self.generated} GEN events"
+                f" in {self.seconds:.1f} s ({rate:.0f} GEN events/s)"
+            )
         ]
         lines += [
             f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped.items())
@@ -96,9 +99,10 @@ def simulate(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
-    """Turn files of GEN events into one file of RECO events; memory does not grow with their number.
+    """Turn files of GEN events into one file of RECO events.
 
-    The same seed and event give the same RECO event, whatever the chunk, the order of files or the workers.
+    The same seed and event give the same RECO event, whatever the chunk, the order of files or the
+    workers. Memory does not grow with the number of events.
 
     Args:
         model: an emulator or its path.
@@ -117,7 +121,8 @@ def simulate(
 
     Raises:
         OutputExistsError: the output exists and `overwrite` is off.
-        EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy `error`.
+        EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
+            `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
     """
     begin = time.perf_counter()
@@ -140,7 +145,10 @@ def simulate(
         "oversample": oversample,
         "members": members,
         "policy": policy,
-        "mode": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, torch {version('torch')}",
+        "mode": (
+            f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()},"
+            f" torch {version('torch')}"
+        ),
         "gen2reco": version("gen2reco"),
         "input": [{"name": file.path.name, "entries": file.entries} for file in source.files],
     }
@@ -263,7 +271,10 @@ def _simulate_range(
 def _simulate_in_workers(
     job: _Job, source: EventSource, workers: int
 ) -> Iterator[tuple[dict[str, np.ndarray], Simulated]]:
-    """Yield chunks in the order of the input while `workers` processes work ahead by at most two tasks each."""
+    """Yield chunks in the order of the input.
+
+    Meanwhile `workers` processes work ahead, by at most two tasks each.
+    """
     starts = iter(range(0, source.entries, job.chunk))
     pending: deque[Future[Any]] = deque()
     context = multiprocessing.get_context("spawn")

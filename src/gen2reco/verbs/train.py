@@ -74,7 +74,8 @@ class Trained:
         ]
         for name, rows in self.rows.items():
             lines.append(
-                f"part {name}: {rows['training']} rows in training, {rows['validation']} in validation"
+                f"part {name}: {rows['training']} rows in training,"
+                f" {rows['validation']} in validation"
             )
             lines += [
                 f"  left out, {reason}: {count}"
@@ -104,10 +105,13 @@ def train(
 
     Args:
         study: a study, the path of its YAML file, or the name of a shipped one.
-        files: files or globs with events that have GEN and RECO; empty: the sample bundled for that study.
-        output: folder (or `.zip`) of the emulator. Checkpoints go to `OUTPUT.training` beside it until it is done.
+        files: files or globs with events that have GEN and RECO; empty: the sample bundled for that
+            study.
+        output: folder (or `.zip`) of the emulator. Checkpoints go to `OUTPUT.training` beside it
+            until it is done.
         overrides: dotted key -> value, set in the study before it is checked.
-        resume: go on from the checkpoints of an interrupted run; the result is the same as without interruption.
+        resume: go on from the checkpoints of an interrupted run; the result is the same as without
+            interruption.
         overwrite: replace an existing emulator and forget old checkpoints.
         workers: processes that train ensemble members side by side.
         tensorboard: also write TensorBoard logs (extra `[tensorboard]`).
@@ -117,7 +121,8 @@ def train(
         StudyError: the study or an expression in it is wrong.
         EventFileError: a file cannot be read or lacks a column.
         TrainingError: no rows are left to learn from, or the fit fails.
-        OutputExistsError: the emulator or its checkpoints exist, and neither `resume` nor `overwrite` is given.
+        OutputExistsError: the emulator or its checkpoints exist, and neither `resume` nor
+            `overwrite` is given.
     """
     begin = time.perf_counter()
     output = Path(output)
@@ -149,13 +154,14 @@ def train(
             [epoch.as_dict() for epoch in fit.result.history] for fit in result.fits
         ]
     seconds = time.perf_counter() - begin
+    dropped = {name: dict(table.dropped) for name, table in tables.items()}
     provenance = {
         "files": [
             {"name": file.path.name, "sha256": file.digest(), "entries": file.entries}
             for file in source.files
         ],
         "rows": rows,
-        "dropped": {name: dict(table.dropped) for name, table in tables.items()},
+        "dropped": dropped,
         "findings": findings,
         "advice": {name: [str(item) for item in items] for name, items in advice.items()},
         "history": histories,
@@ -175,7 +181,7 @@ def train(
         add_reference=lambda made, folder: write_reference(made, folder, gen),
     )
     shutil.rmtree(scratch, ignore_errors=True)
-    return Trained(emulator, output, rows, provenance["dropped"], findings, advice, seconds)
+    return Trained(emulator, output, rows, dropped, findings, advice, seconds)
 
 
 def bundled_sample(study: str) -> Path:
@@ -189,7 +195,7 @@ def bundled_sample(study: str) -> Path:
 
 
 def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak.Array]:
-    """Build the table of every part from all events of training and validation; the test part is never read in.
+    """Build the table of every part from all events of training and validation, never of test.
 
     Returns:
         Part name -> table, and the first events (all columns read) that fill a row in every part.
@@ -215,16 +221,17 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
                 f"{reason}: {count}" for reason, count in sorted(table.dropped.items())
             )
             raise TrainingError(
-                f"part {name!r} has {len(table)} rows from {source.entries} events: too few to learn from. "
-                f"Left out: {reasons or 'nothing'}. Check `select` and the files."
+                f"part {name!r} has {len(table)} rows from {source.entries} events: too few to"
+                f" learn from. Left out: {reasons or 'nothing'}. Check `select` and the files."
             )
     assert reference is not None
     return tables, reference
 
 
 def reco_layout(study: Study, source: EventSource) -> RecoLayout:
-    """Take shapes and number types of the RECO columns that a study writes from the files it learned from."""
-    singletons, types = [], {}
+    """Take shapes and number types of the RECO columns to write from the files of training."""
+    singletons: list[str] = []
+    types: dict[str, str] = {}
     for part in study.parts:
         for collection, fields in part.output.items():
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
@@ -237,13 +244,13 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
             ]
             if wanted:
                 sample = flat_columns(next(source.chunks(columns=wanted, size=1, stop=1)).events)
-                types |= {
-                    name: (
-                        sample[name].content if isinstance(sample[name], Jagged) else sample[name]
-                    ).dtype.name
-                    for name in wanted
-                }
+                types |= {name: _type_name(sample[name]) for name in wanted}
     return RecoLayout(tuple(singletons), types)
+
+
+def _type_name(column: np.ndarray | Jagged) -> str:
+    numbers = column.content if isinstance(column, Jagged) else column
+    return str(numbers.dtype.name)
 
 
 @dataclass(frozen=True)
@@ -321,7 +328,7 @@ def _prepare(output: Path, scratch: Path, *, resume: bool, overwrite: bool) -> N
     if scratch.exists() and not resume:
         if not overwrite:
             raise OutputExistsError(
-                f"{scratch} holds checkpoints of an unfinished training; go on with --resume, or start afresh "
-                "with --overwrite"
+                f"{scratch} holds checkpoints of an unfinished training; go on with --resume, or"
+                " start afresh with --overwrite"
             )
         shutil.rmtree(scratch)

@@ -71,15 +71,15 @@ def validate(
 ) -> Validated:
     """Compare what an emulator makes of GEN with the RECO of other events, and write a report.
 
-    FullSim is the RECO of half A of the events, FastSim is emulated from the GEN of half B: no GEN event is on both
-    sides. Every metric stands beside its null, FullSim against FullSim.
+    FullSim is the RECO of half A of the events, FastSim is emulated from the GEN of half B: no GEN
+    event is on both sides. Every metric stands beside its null, FullSim against FullSim.
 
     Args:
         model: an emulator or its path.
         files: files or globs of events with GEN and RECO.
         output: folder of the report.
-        split: `auto` takes the test part where a file is one the emulator was trained on (by digest), else all
-            events; `test` and `all` force one of them.
+        split: `auto` takes the test part where a file is one the emulator was trained on (by
+            digest), else all events; `test` and `all` force one of them.
         seed: seed of the emulated events.
         quick: fewer repetitions for errors and nulls; the report says so.
         overwrite: replace an existing report.
@@ -186,7 +186,8 @@ def _not_judged(select: str, dropped: dict[str, int]) -> list[str]:
     sentences = []
     if select:
         sentences.append(
-            f"Efficiencies: the emulator learned, and is judged on, events that pass `{select}` in RECO."
+            "Efficiencies: the emulator learned, and is judged on,"
+            f" events that pass `{select}` in RECO."
         )
     if dropped:
         left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
@@ -273,10 +274,11 @@ def place_report(output: Path, overwrite: bool, write: Callable[[Path], Any]) ->
 def headline_table(assessment: Assessment) -> str:
     """Return the verdict and one line per target and quantity, as plain text."""
     lines = [assessment.headline, ""]
-    for target in assessment.targets:
-        lines.append(
-            f"{'met    ' if target.met else 'NOT met'}  {target.name}: {target.value:.3g} (asked {target.limit:g})"
-        )
+    lines += [
+        f"{'met    ' if target.met else 'NOT met'}  {target.name}: {target.value:.3g}"
+        f" (asked {target.limit:g})"
+        for target in assessment.targets
+    ]
     lines += ["", f"{'quantity':<24}{'W1':>12}{'floor ratio':>18}  verdict"]
     lines += [_row(quantity) for quantity in assessment.quantities]
     return "\n".join(lines)
