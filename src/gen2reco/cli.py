@@ -1,7 +1,10 @@
-"""The command line: thin commands over the functions of the same name. Nothing heavy is imported before a verb runs.
+"""The command line: thin commands over the functions of the same name.
 
-Exit codes: 0 success, 1 other gen2reco errors, 2 wrong command line, 3 study, 4 event files, 5 emulator, 6 training,
-7 output exists, 8 samples that cannot be compared, 9 a check failed, 130 interrupted.
+Nothing heavy is imported before a verb runs.
+
+Exit codes: 0 success, 1 other gen2reco errors, 2 wrong command line, 3 study, 4 event files,
+5 emulator, 6 training, 7 output exists, 8 samples that cannot be compared, 9 a check failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Learn p(RECO | GEN) from simulated events, then turn GEN events into RECO events, with proof.",
+    help=(
+        "Learn p(RECO | GEN) from simulated events, then turn GEN events into RECO events,"
+        " with proof."
+    ),
 )
 
 Model = Annotated[Path, typer.Argument(help="A trained emulator: its folder or zip file.")]
@@ -48,7 +54,8 @@ Quick = Annotated[
 
 def main() -> None:
     """Run the command line and turn errors into one message and an exit code."""
-    # Threads that wait should sleep: on a shared machine, spinning ones take the core that the work needs.
+    # Threads that wait should sleep: on a shared machine, spinning ones take the core that the
+    # work needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
@@ -222,7 +229,7 @@ def validate(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge an emulator on events with GEN and RECO that it was not trained on, and write a report."""
+    """Judge an emulator on events with GEN and RECO it was not trained on, and write a report."""
     from gen2reco.verbs.validate import validate as run  # noqa: PLC0415
 
     result = run(
@@ -288,7 +295,7 @@ def schema(
 def demo(
     output: Output = Path("demo"), overwrite: Overwrite = False, as_json: AsJson = False
 ) -> None:
-    """Train on the bundled W + jet events, simulate held-back ones, and write the report: a few minutes."""
+    """Train on bundled W + jet events, simulate held-back ones, write the report: a few minutes."""
     from gen2reco.training import show_progress  # noqa: PLC0415
     from gen2reco.verbs.demo import demo as run  # noqa: PLC0415
 
@@ -328,7 +335,7 @@ def _print(result: Any, as_json: bool, drop: tuple[str, ...] = ()) -> None:
 
 
 def _plain(value: Any, drop: tuple[str, ...] = ()) -> Any:
-    convert: Callable[[Any], Any] | None = getattr(value, "as_dict", None)
+    convert: Callable[[], Any] | None = getattr(value, "as_dict", None)
     if convert is not None:
         return _plain(convert())
     if is_dataclass(value) and not isinstance(value, type):
@@ -336,7 +343,9 @@ def _plain(value: Any, drop: tuple[str, ...] = ()) -> Any:
             name: getattr(value, name) for name in value.__dataclass_fields__ if name not in drop
         }
         return {
-            name: _plain(item if not is_dataclass(item) else asdict(item))
+            name: _plain(
+                asdict(item) if is_dataclass(item) and not isinstance(item, type) else item
+            )
             for name, item in fields.items()
         }
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Every error a user can meet: one clear message each, shown by the command line without a traceback."""
+"""Every error a user can meet: one clear message, shown by the command line without traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 class Gen2RecoError(Exception):
-    """Base of all errors caused by input, files or settings; `exit_code` is what the command line returns."""
+    """Base of all errors caused by input, files or settings.
+
+    Attributes:
+        exit_code: what the command line returns.
+    """
 
     exit_code = 1
 
@@ -22,7 +26,7 @@ class StudyError(Gen2RecoError):
 
 
 class EventFileError(Gen2RecoError):
-    """A file of events cannot be read or written as asked: missing, truncated, wrong type or branch.
+    """A file of events cannot be read or written: missing, truncated, wrong type or branch.
 
     Attributes:
         file: path of the file, "" where events came from memory.
@@ -47,7 +51,7 @@ class EmulatorError(Gen2RecoError):
 
 
 class TrainingError(Gen2RecoError):
-    """Training cannot start or cannot go on: no rows, non-finite loss, a checkpoint of other settings."""
+    """Training cannot start or go on: no rows, non-finite loss, a checkpoint of other settings."""
 
     exit_code = 6
 

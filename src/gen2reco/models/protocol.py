@@ -32,7 +32,8 @@ class Shape:
 class Noise:
     """How many random numbers one row of `sample` consumes.
 
-    They arrive as one tensor [rows, normal + uniform]: the standard normal ones first, then those uniform on (0, 1).
+    They arrive as one tensor [rows, normal + uniform]: the standard normal ones first, then those
+    uniform on (0, 1).
     """
 
     normal: int = 0
@@ -46,7 +47,13 @@ class Noise:
 
 @dataclass(frozen=True)
 class Batch:
-    """Encoded rows: `target` [rows, targets], `condition` [rows, conditions], `weight` [rows] (signed)."""
+    """Encoded rows.
+
+    Attributes:
+        target: [rows, targets].
+        condition: [rows, conditions].
+        weight: [rows], signed.
+    """
 
     target: Tensor
     condition: Tensor
@@ -75,7 +82,7 @@ class Model(nn.Module, ABC):
         """Random numbers that one row of `sample` consumes."""
 
     def objectives(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Name the losses and the parameters each one moves; the default is one loss over all parameters."""
+        """Name the losses and the parameters each one moves; by default one loss over all."""
         return {"loss": list(self.parameters())}
 
     @abstractmethod
@@ -84,7 +91,7 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Return encoded targets [rows, targets], a pure row-by-row function of condition and noise."""
+        """Return encoded targets [rows, targets], row by row a pure function of the arguments."""
 
 
 class HasDensity(Protocol):
