@@ -1,6 +1,7 @@
-"""Cut the sample bundled with the package out of the W + jet reference sample: `python benchmarks/bundle_sample.py`.
+"""Cut the sample bundled with the package out of the W + jet reference sample.
 
-The first events of the file, with the columns that the study `wjet` reads or writes, in at most 5 MB.
+`python benchmarks/bundle_sample.py` takes the first events of the file, with the columns that the
+study `wjet` reads or writes, in at most 5 MB.
 """
 
 from __future__ import annotations

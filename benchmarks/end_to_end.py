@@ -1,7 +1,8 @@
-"""Speed and memory of `simulate` for W + jet on one core: `python benchmarks/end_to_end.py [--model MODEL]`.
+"""Speed and memory of `simulate` for W + jet: `python benchmarks/end_to_end.py [--model MODEL]`.
 
-Parquet to Parquet and to NanoAOD ROOT, events/s with the shares of reading, model and writing, over Delphes' rate;
-peak memory from 10^5 to 10^6 events; two workers over one. Trains a flow on the bundled sample if no model is named.
+On one core: Parquet to Parquet and to NanoAOD ROOT, events/s with the shares of reading, model and
+writing, over Delphes' rate; peak memory from 10^5 to 10^6 events; two workers over one. Trains a
+flow on the bundled sample if no model is named.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def main() -> None:
         return
     if not arguments.model.exists():
         raise SystemExit(
-            f"no emulator at {arguments.model}: run benchmarks/fidelity.py first, or name one with --model"
+            f"no emulator at {arguments.model}: run benchmarks/fidelity.py first, or name one"
+            " with --model"
         )
     reference = reference_sample("wjet")
     result: dict = {"bars": BARS, "model": str(arguments.model.name)}

@@ -1,8 +1,8 @@
 """Fidelity of the W + jet emulators on the reference sample: `python benchmarks/fidelity.py`.
 
-Trains the flow (`wjet`), the quantile regressor of arXiv:2010.01835 (`wjet-quantile`) and its ablations on the training
-part, and judges each on the test part. Emulators and reports stay in `benchmarks/models`; one that is there is not
-trained again, an interrupted training goes on.
+Trains the flow (`wjet`), the quantile regressor of arXiv:2010.01835 (`wjet-quantile`) and its
+ablations on the training part, and judges each on the test part. Emulators and reports stay in
+`benchmarks/models`; one that is there is not trained again, an interrupted training goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BARS = {
 
 
 def studies() -> dict[str, Study]:
-    """The flow, the faithful regressor, and the source's two ablations of it (alone and together)."""
+    """The flow, the faithful regressor, the source's two ablations of it (alone and together)."""
     faithful = load_study("wjet-quantile")
     return {
         "wjet": load_study("wjet"),

@@ -1,4 +1,4 @@
-"""Tile a sample to any size with new run numbers: `python benchmarks/grow.py SAMPLE EVENTS OUTPUT`."""
+"""Tile a sample to any size, new run numbers: `python benchmarks/grow.py SAMPLE EVENTS OUTPUT`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = 100_000
 
 
 def grow(sample: Path, events: int, output: Path, columns: list[str] | None = None) -> None:
-    """Write `events` events, made of copies of `sample` whose run numbers differ, in row groups of 100 000."""
+    """Write `events` events in row groups of 100 000: copies of `sample` with other run numbers."""
     source = pq.read_table(sample, columns=columns)
     run = source.schema.get_field_index("run")
     written = copy = 0

@@ -1,4 +1,4 @@
-"""What every benchmark shares: where results go, what machine they were taken on, and its matrix-product speed."""
+"""What every benchmark shares: where results go, the machine and its matrix-product speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 REFERENCE = ROOT.parent / "shared" / "data"
 DELPHES_EVENTS_PER_SECOND = 380.0
-"""Delphes 3.5, CMS card, W + jet, on a core whose 2048 x 2048 float32 product runs at DELPHES_GFLOPS."""
+"""Delphes 3.5, CMS card, W + jet; the core's 2048 x 2048 float32 product runs at DELPHES_GFLOPS."""
 DELPHES_GFLOPS = (74.0, 87.0)
 
 
@@ -42,7 +42,7 @@ def machine() -> dict[str, Any]:
 
 
 def gflops(repeats: int = 7) -> float:
-    """Speed of a 2048 x 2048 float32 matrix product on one thread, in GFLOP/s, median of `repeats`."""
+    """Speed of a 2048 x 2048 float32 matrix product on one thread, GFLOP/s, median of `repeats`."""
     import torch
 
     threads = torch.get_num_threads()
@@ -61,7 +61,8 @@ def gflops(repeats: int = 7) -> float:
 def delphes_rate(speed: float) -> float:
     """Delphes' events/s on a core whose matrix product runs at `speed` GFLOP/s.
 
-    Inside the range in which the figure was taken it stands as it is; a faster or slower core scales it.
+    Inside the range in which the figure was taken it stands as it is; a faster or slower core
+    scales it.
     """
     low, high = DELPHES_GFLOPS
     scale = speed / high if speed > high else speed / low if speed < low else 1.0

@@ -1,7 +1,8 @@
-"""Same output whatever the chunking, order and workers; kills lose nothing: `python benchmarks/robustness.py`.
+"""Same output whatever the chunking, order and workers; kills lose nothing.
 
-Content of `simulate` for chunk sizes 1, 7, 1000 and all, shuffled files, 1 and 2 workers (Parquet: the same bytes);
-50 kills of a running `simulate` at random times; 20 kills of `train`, resumed to the same loss curve.
+`python benchmarks/robustness.py` checks the content of `simulate` for chunk sizes 1, 7, 1000 and
+all, shuffled files, 1 and 2 workers (Parquet: the same bytes); 50 kills of a running `simulate` at
+random times; 20 kills of `train`, resumed to the same loss curve.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def content(path: Path) -> str:
         tuple(np.asarray(events[name]) for name in ("replica", "event", "luminosityBlock", "run"))
     )
     total = hashlib.sha256()
-    form, length, buffers = ak.to_buffers(ak.to_packed(events[order]))
+    _, length, buffers = ak.to_buffers(ak.to_packed(events[order]))
     total.update(str(length).encode())
     for name in sorted(buffers):
         total.update(name.encode() + np.ascontiguousarray(buffers[name]).tobytes())
@@ -125,7 +126,10 @@ def kill_simulate(model: Path, scratch: Path, kills: int) -> dict:
 
 
 def kill_train(scratch: Path, kills: int) -> dict:
-    """Kill a training at random times and resume it; loss curve and weights must equal those of a quiet run."""
+    """Kill a training at random times and resume it.
+
+    Loss curve and weights must equal those of a quiet run.
+    """
     options = [
         part for key, value in SMALL.items() for part in ("--set", f"{key}={json.dumps(value)}")
     ]
