@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
-    """Folder with the large reference samples; a test that needs it is skipped, saying so, where it is absent."""
+    """Folder with the large reference samples; where it is absent, tests skip and say so."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not (folder / "wjet.parquet").is_file():
         pytest.skip(f"the reference samples are not at {folder}")
@@ -25,7 +25,7 @@ def bundled() -> Path:
 
 @pytest.fixture(scope="session")
 def gen_file(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """3000 events of the bundled sample in a file of their own, so that it is not the file of training."""
+    """3000 events of the bundled sample in a file other than that of training."""
     path = tmp_path_factory.mktemp("events") / "gen.parquet"
     pq.write_table(pq.read_table(bundled).slice(20_000, 3000), path)
     return path

@@ -36,7 +36,7 @@ def imports(file: Path) -> list[str]:
 
 
 def modules() -> list[tuple[str, Path]]:
-    """Layer and path of every module but the package's front door, which names all of them lazily."""
+    """Layer and path of every module but the package's front door, which names all lazily."""
     files = [file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py"]
     return [(file.relative_to(PACKAGE).parts[0].removesuffix(".py"), file) for file in files]
 
