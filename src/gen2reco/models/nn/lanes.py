@@ -218,6 +218,16 @@ class Rows:
         address = self.builder.bitcast(self._address(*place), _VECTOR.as_pointer())
         self.builder.store(value.value, address).align = 4
 
+    def fetch(self, row: ir.Value, column: ir.Value) -> None:
+        """Ask for `LANES` columns that will be needed soon; a place beyond the array is no error."""
+        module = self.builder.module
+        function = module.globals.get("llvm.prefetch")
+        if function is None:
+            kinds = [_F32.as_pointer(), _I32, _I32, _I32]
+            function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "llvm.prefetch")
+        # For reading (0), into the nearest cache (3), data and not instructions (1).
+        self.builder.call(function, [self._address(row, column), _I32(0), _I32(3), _I32(1)])
+
     def same(self, row: ir.Value) -> Lanes:
         """Load the one number that a row holds for all columns."""
         number = self.builder.load(self.builder.gep(self.pointer, [row]))

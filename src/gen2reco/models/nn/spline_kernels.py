@@ -141,6 +141,8 @@ def spline_backward(bins: int, bound: float) -> Kernel:
         first = kernel.times(feature, raw_parameters(bins))
         keep_at = kernel.times(feature, KEPT)
         for column in kernel.loop(kernel.count("columns"), LANES):
+            _fetch_ahead(kernel, "raw", first, raw_parameters(bins), column)
+            _fetch_ahead(kernel, "kept", keep_at, KEPT, column)
             *fields, t = [kept[kernel.plus(keep_at, offset), column] for offset in range(KEPT)]
             piece = _Piece(*fields)
             outside = piece.index < 0.0
@@ -269,6 +271,7 @@ def _find(
 ) -> _Piece:
     """Find the piece that holds `position` on axis 0 (widths) or 1 (heights), bin by bin."""
     raw, bias = kernel["raw"], kernel["bias"]
+    _fetch_ahead(kernel, "raw", first, raw_parameters(bins), column)
 
     def parameter(offset: int) -> Lanes:
         place = kernel.plus(first, offset)
@@ -310,6 +313,12 @@ def _find(
     (x, width), (y, height) = pairs if axis == 0 else pairs[::-1]
     slopes_around = _slope(left), _slope(right)
     return _Piece(x, width, y, height, *slopes_around, per_sum[0], per_sum[1], index)
+
+
+def _fetch_ahead(kernel: Kernel, array: str, first: ir.Value, count: int, column: ir.Value) -> None:
+    """Ask for the next columns of many rows: too many streams for the processor to foresee."""
+    for offset in range(count):
+        kernel[array].fetch(kernel.plus(first, offset), kernel.plus(column, LANES))
 
 
 def _fields(piece: _Piece) -> list[Lanes]:
