@@ -1,4 +1,4 @@
-"""validate and compare on real events with a small emulator: what stands in the report, and what is refused."""
+"""validate and compare on real events with a small emulator: the report, and what is refused."""
 
 import json
 
