@@ -1,16 +1,18 @@
-"""Speed of the flow, side by side with nflows and zuko and with what the matrix products alone allow.
+"""Speed of the flow beside nflows and zuko, and beside what the matrix products alone allow.
 
-    python benchmarks/flow_speed.py [--repeats 9] [--only small] [-o benchmarks/results/flow_speed.json]
+    python benchmarks/flow_speed.py [--repeats 9] [--only small] [-o FILE]
 
-One thread, batches of 4096. Every repeat times each system once, in turn, so that a busy machine slows all alike; the
-result is the median over repeats. A training step is loss, backward, gradient clipping and AdamW. The product limit
-runs the same matrix products, and nothing else, into ready-made buffers; for training it is three times the forward
-products. Nothing is quantised or cached between calls.
+One thread, batches of 4096. Every repeat times each system once, in turn, so that a busy machine
+slows all alike; the result is the median over repeats. A training step is loss, backward, gradient
+clipping and AdamW. The product limit runs the same matrix products, and nothing else, into
+ready-made buffers; for training it is three times the forward products. Nothing is quantised or
+cached between calls.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -37,6 +39,8 @@ BOUND = 6.0
 
 @dataclass(frozen=True)
 class Network:
+    """Sizes of a reference network."""
+
     targets: int
     conditions: int
     couplings: int
@@ -154,7 +158,7 @@ def products(network: Network, columns: int) -> Callable[[], object]:
             *network.hidden,
             moved * raw_parameters(network.bins),
         ]
-        matrices = [torch.randn(b, a) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        matrices = [torch.randn(b, a) for a, b in itertools.pairwise(widths)]
         values = [torch.randn(width, columns) for width in widths]
         work += [(m, values[i], values[i + 1]) for i, m in enumerate(matrices)]
 

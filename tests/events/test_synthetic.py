@@ -49,7 +49,8 @@ def test_response_follows_scipys_multivariate_t():
 
 
 def test_drawn_responses_match_their_density():
-    # The mean of -log p over draws is the entropy, which for this family is the t's own plus the log volume.
+    # The mean of -log p over draws is the entropy, which for this family is the t's own plus the
+    # log volume.
     gen = SAMPLE.gen
     volume = np.log(np.einsum("nii->ni", synthetic._factor(gen))).sum(1)
     entropy = stats.multivariate_t(np.zeros(4), np.eye(4), df=synthetic.TAIL).entropy()

@@ -45,7 +45,7 @@ def test_wrong_blocks_name_the_place_and_the_nearest_name(block, says):
 
 
 def test_quantile_needs_its_nine_conditions():
-    with pytest.raises(StudyError, match="9 conditions .* has 4"):
+    with pytest.raises(StudyError, match=r"9 conditions .* has 4"):
         models.build({"kind": "quantile"}, Shape(2, 4))
 
 

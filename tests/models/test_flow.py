@@ -265,7 +265,7 @@ def test_every_target_moves_as_often_and_meets_all_others():
 
 
 def toy_rows(sample):
-    """Toy events with a neutral fraction above zero, encoded: tails through asinh, both standardised."""
+    """Toy events with a neutral fraction above zero; tails go through asinh."""
     keep = sample.neutral > 0.0
     gen = {name: values[keep] for name, values in sample.gen.items()}
     response, neutral = sample.response[keep], sample.neutral[keep]

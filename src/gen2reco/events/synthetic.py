@@ -1,15 +1,18 @@
-"""A toy detector whose p(RECO | GEN) is known in closed form: the truth that a model can be held against.
+"""A toy detector whose p(RECO | GEN) is known in closed form: the truth to hold a model against.
 
-One GEN jet per event, and a RECO jet if it is found. What makes real detectors hard is all there, and exact:
+One GEN jet per event, and a RECO jet if it is found. What makes real detectors hard is all there,
+and exact:
 
 - an efficiency with a turn-on in pt and a dip at the end of the barrel;
-- a response of four quantities (log pt ratio, difference in eta and in phi, log mass ratio) that is shifted and widens
-  with GEN pt and eta, correlated, and Student-t distributed with `TAIL` degrees of freedom, so with heavy tails;
-- a point mass: the neutral hadronic energy fraction is exactly zero in part of the jets, and otherwise correlated with
-  the pt response;
+- a response of four quantities (log pt ratio, difference in eta and in phi, log mass ratio) that is
+  shifted and widens with GEN pt and eta, correlated, and Student-t distributed with `TAIL` degrees
+  of freedom, so with heavy tails;
+- a point mass: the neutral hadronic energy fraction is exactly zero in part of the jets, and
+  otherwise correlated with the pt response;
 - an integer: a Poisson number of constituents that depends on RECO pt.
 
-p(RECO | GEN) = p(found) p(response) p(fraction | response) p(constituents | response), each a function below.
+p(RECO | GEN) = p(found) p(response) p(fraction | response) p(constituents | response), each a
+function below.
 """
 
 from __future__ import annotations
@@ -41,10 +44,12 @@ class ToySample:
     Attributes:
         gen: pt, eta, phi, mass of the GEN jet, float64 [events]; GeV and radians.
         found: whether there is a RECO jet, bool [events].
-        response: the `RESPONSE` quantities, float64 [events, 4], drawn for every event, found or not.
+        response: the `RESPONSE` quantities, float64 [events, 4], drawn for every event, found or
+            not.
         neutral: neutral hadronic energy fraction, float64 [events], exactly 0 in part of them.
         constituents: number of constituents, int64 [events].
-        seed: of the sample; it is the run number too, so that samples of other seeds are other events.
+        seed: of the sample; it is the run number too, so that samples of other seeds are other
+            events.
     """
 
     gen: dict[str, np.ndarray]
@@ -56,7 +61,7 @@ class ToySample:
 
     @property
     def reco(self) -> dict[str, np.ndarray]:
-        """Pt, eta, phi, mass of the RECO jet, float64 [events], whether found or not; GeV and radians."""
+        """Pt, eta, phi, mass of the RECO jet, found or not, float64 [events]; GeV and radians."""
         ratio, eta, phi, mass = self.response.T
         return {
             "pt": self.gen["pt"] * np.exp(ratio),
@@ -107,7 +112,7 @@ def efficiency(gen: dict[str, np.ndarray]) -> np.ndarray:
     """Return the probability that the jet is found, [events]."""
     turn_on = 1.0 / (1.0 + np.exp(-(gen["pt"] - 24.0) / 4.0))
     dip = 0.15 * np.exp(-0.5 * ((np.abs(gen["eta"]) - 1.5) / 0.15) ** 2)
-    return 0.98 * turn_on * (1.0 - dip)
+    return np.asarray(0.98 * turn_on * (1.0 - dip))
 
 
 def zero_probability(gen: dict[str, np.ndarray]) -> np.ndarray:
@@ -117,25 +122,28 @@ def zero_probability(gen: dict[str, np.ndarray]) -> np.ndarray:
 
 def expected_constituents(response: np.ndarray, gen: dict[str, np.ndarray]) -> np.ndarray:
     """Return the mean of the Poisson number of constituents, [events]."""
-    return 2.0 + 1.2 * np.sqrt(gen["pt"] * np.exp(np.clip(response[:, 0], -5.0, 5.0)))
+    return np.asarray(2.0 + 1.2 * np.sqrt(gen["pt"] * np.exp(np.clip(response[:, 0], -5.0, 5.0))))
 
 
 def log_prob(response: np.ndarray, gen: dict[str, np.ndarray]) -> np.ndarray:
     """Return log p(response | GEN) of the four continuous quantities in nats, [events].
 
-    The difference in phi is not wrapped here: its width is at most 0.06, so 1e-7 of it lies beyond pi.
+    The difference in phi is not wrapped here: its width is at most 0.06, so 1e-7 of it lies beyond
+    pi.
     """
     factor = _factor(gen)
     pull = np.linalg.solve(factor, (response - _centre(gen))[:, :, None])[:, :, 0]
     log_volume = np.log(np.einsum("nii->ni", factor)).sum(1)
     constant = lgamma((TAIL + 4.0) / 2.0) - lgamma(TAIL / 2.0) - 2.0 * log(TAIL * pi)
-    return constant - log_volume - 0.5 * (TAIL + 4.0) * np.log1p((pull**2).sum(1) / TAIL)
+    return np.asarray(
+        constant - log_volume - 0.5 * (TAIL + 4.0) * np.log1p((pull**2).sum(1) / TAIL)
+    )
 
 
 def log_prob_neutral(
     neutral: np.ndarray, response: np.ndarray, gen: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Return log p(fraction | response, GEN), [events]: a probability at zero, a density elsewhere."""
+    """Return log p(fraction | response, GEN), [events]: at zero a probability, else a density."""
     inside = np.where(neutral > 0.0, neutral, 0.5)
     logit = np.log(inside) - np.log1p(-inside)
     pull = (logit - _fraction_centre(response, gen)) / _FRACTION_SPREAD
@@ -146,7 +154,7 @@ def log_prob_neutral(
         - np.log(inside * (1.0 - inside))
     )
     zero = zero_probability(gen)
-    return np.where(neutral > 0.0, np.log1p(-zero) + density, np.log(zero))
+    return np.asarray(np.where(neutral > 0.0, np.log1p(-zero) + density, np.log(zero)))
 
 
 def log_prob_constituents(
@@ -157,11 +165,11 @@ def log_prob_constituents(
     log_factorial = np.concatenate(
         [[0.0], np.cumsum(np.log(np.arange(1, constituents.max(initial=0) + 1)))]
     )
-    return constituents * np.log(mean) - mean - log_factorial[constituents]
+    return np.asarray(constituents * np.log(mean) - mean - log_factorial[constituents])
 
 
 def _centre(gen: dict[str, np.ndarray]) -> np.ndarray:
-    """Most probable response, [events, 4]: jets lose energy, more so at low pt and in the forward region."""
+    """Most probable response, [events, 4]: jets lose energy, more so at low pt and forward."""
     loss = -0.08 - 1.2 / gen["pt"] - 0.02 * np.abs(gen["eta"])
     none = np.zeros_like(loss)
     return np.stack(
@@ -187,5 +195,5 @@ def _factor(gen: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _fraction_centre(response: np.ndarray, gen: dict[str, np.ndarray]) -> np.ndarray:
-    """Centre of the logit of the neutral fraction, [events]: jets that lose energy have more neutral hadrons."""
-    return -1.8 - 1.5 * np.tanh(response[:, 0] - _centre(gen)[:, 0]) + 0.2 * gen["eta"]
+    """Centre of the neutral fraction's logit, [events]: jets that lose energy have more of it."""
+    return np.asarray(-1.8 - 1.5 * np.tanh(response[:, 0] - _centre(gen)[:, 0]) + 0.2 * gen["eta"])

@@ -1,4 +1,4 @@
-"""Model families, one file each under one protocol; `kind` in a study's model block picks the family."""
+"""Model families, one file each under one protocol; `kind` in a study picks the family."""
 
 from gen2reco.models.families import build, config_schema, parse
 

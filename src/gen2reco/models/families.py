@@ -25,7 +25,8 @@ def parse(block: Mapping[str, Any]) -> ModelConfig:
     """Return the settings that a study's `model` block stands for.
 
     Raises:
-        StudyError: unknown `kind`, unknown field or a value that is not allowed; the message names the place and
+        StudyError: unknown `kind`, unknown field or a value that is not allowed; the message names
+        the place and
             the nearest right name.
     """
     try:
@@ -35,7 +36,7 @@ def parse(block: Mapping[str, Any]) -> ModelConfig:
 
 
 def build(settings: ModelConfig | Mapping[str, Any], shape: Shape) -> Model:
-    """Return a freshly initialised model for rows of `shape`, from settings or a study's `model` block."""
+    """Return a freshly initialised model for rows of `shape`, from settings or a `model` block."""
     config = settings if isinstance(settings, ModelConfig) else parse(settings)
     return config.build(shape)
 
@@ -53,7 +54,8 @@ def _explain(item: Any, block: Mapping[str, Any]) -> str:
         return f"model.kind is missing; the families are {', '.join(sorted(kinds))}"
     if item["type"] == "union_tag_invalid":
         kind = str(block.get("kind"))
-        return f"model.kind: there is no family {kind!r}; known are {', '.join(sorted(kinds))}.{nearest(kind, kinds)}"
+        known = ", ".join(sorted(kinds))
+        return f"model.kind: there is no family {kind!r}; known are {known}.{nearest(kind, kinds)}"
     if item["type"] == "extra_forbidden":
         kind = str(block["kind"])
         allowed = schema["$defs"][kinds[kind].rsplit("/", 1)[-1]]["properties"]

@@ -94,8 +94,7 @@ class Flow(Model):
             passes = self._passes()
             dropout = self.config.dropout if self.training else 0.0
             tensors = (batch.target, self._read(batch.condition), batch.weight)
-            loss = _Loss.apply(passes, dropout, tensors, *passes.parameters)  # type: ignore[no-untyped-call]
-            return cast("Tensor", loss)
+            return _apply(_Loss, passes, dropout, tensors)
         return weighted_mean(-self.log_prob(batch.target, batch.condition), batch.weight)
 
     def log_prob(self, target: Tensor, condition: Tensor) -> Tensor:
@@ -108,8 +107,7 @@ class Flow(Model):
             return self._density(target, condition)[1]
         passes = self._passes()
         if torch.is_grad_enabled():
-            log_prob = _LogProb.apply(passes, target, condition, *passes.parameters)  # type: ignore[no-untyped-call]
-            return cast("Tensor", log_prob)
+            return _apply(_LogProb, passes, target, condition)
         return passes.density(target, condition)[1]
 
     def invert(self, target: Tensor, condition: Tensor) -> Tensor:
@@ -200,6 +198,11 @@ class Flow(Model):
         pull = (state.t() - self.location) * torch.exp(-self.log_scale)
         constant = self.log_scale.sum() + 0.5 * self.shape.targets * math.log(2.0 * math.pi)
         return pull, log_slope - 0.5 * (pull * pull).sum(1) - constant
+
+
+def _apply(function: type[torch.autograd.Function], passes: Passes, *arguments: Any) -> Tensor:
+    result = function.apply(passes, *arguments, *passes.parameters)  # type: ignore[no-untyped-call]
+    return cast("Tensor", result)
 
 
 class _Loss(torch.autograd.Function):

@@ -1,1 +1,1 @@
-""""""
+"""Blocks that model families are built of: splines, couplings, compiled kernels."""

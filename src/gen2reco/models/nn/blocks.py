@@ -1,7 +1,8 @@
 """One block of columns on its way through all couplings: ready-made buffers and a list of calls.
 
 Looking up a few thousand small tensors costs as much as the splines do, so everything is laid out
-once: a pass over a block is nothing but its calls, one after the other. Everything is feature-major.
+once: a pass over a block is nothing but its calls, one after the other. Everything is
+    feature-major.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ class Learning(Block):
         upstream: gradient of log p, [1, columns].
         gradient: of the state, [targets, columns].
         by_condition: of the condition, [conditions, columns]; only `of_rows`.
-        flat: gradients of all weights, then of all biases, then of the base's location and log scale.
+        flat: gradients of all weights, then of all biases, then of the base's location and log
+            scale.
         seed: of dropout's random numbers, [1].
     """
 
@@ -177,7 +179,8 @@ class Learning(Block):
         self.flat = torch.zeros(weights + sum(widths) + 2 * settings.targets)
         self._by_biases = self.flat[weights : weights + sum(widths)]
         self._by_location, self._by_log_scale = views(self.flat[weights + sum(widths) :], ends)
-        # The kernels sum biases' gradients lane by lane; one sum over lanes at the end does the rest.
+        # The kernels sum biases' gradients lane by lane; one sum over lanes at the end does the
+        # rest.
         self._sums = torch.zeros(sum(widths), LANES)
 
         by_weights = views(self.flat[:weights], shapes)

@@ -1,4 +1,4 @@
-"""One coupling of a flow: some targets stay, and with the condition they set the others' splines."""
+"""One coupling of a flow: some targets stay, and with the condition set the others' splines."""
 
 from __future__ import annotations
 

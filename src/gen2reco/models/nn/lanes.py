@@ -1,14 +1,16 @@
-"""Arithmetic on many columns at once, written as ordinary formulas and compiled for this processor.
+"""Arithmetic on many columns at once, written as plain formulas, compiled for this processor.
 
-The spline of a flow is hundreds of cheap operations per number, so its speed is decided by how they are laid out: the
-parameters of one feature stand in rows, the events in columns, and `Lanes` holds one number for each of `LANES`
-neighbouring columns in a vector register. A `Kernel` is built by running plain Python over `Lanes` once: loops over
-bins unroll, loops over rows and columns become machine loops, and LLVM compiles what was recorded. That takes about
-0.2 seconds and needs no compiler on the machine.
+The spline of a flow is hundreds of cheap operations per number, so its speed is decided by how
+they are laid out: the parameters of one feature stand in rows, the events in columns, and `Lanes`
+holds one number for each of `LANES` neighbouring columns in a vector register. A `Kernel` is built
+by running plain Python over `Lanes` once: loops over bins unroll, loops over rows and columns
+become machine loops, and LLVM compiles what was recorded. That takes about 0.2 seconds and needs no
+compiler on the machine.
 
-Every column sees the same instructions in the same order: multiply-adds are fused where the formula says so and
-nowhere else, and no sum runs across lanes. A column's result is therefore bit-identical wherever it stands. The price
-is that the number of columns must be a multiple of `LANES`: callers pad.
+Every column sees the same instructions in the same order: multiply-adds are fused where the
+formula says so and nowhere else, and no sum runs across lanes. A column's result is therefore
+bit-identical wherever it stands. The price is that the number of columns must be a multiple of
+`LANES`: callers pad.
 """
 
 from __future__ import annotations
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
     import torch
 
 LANES = 16
-"""Columns per vector: sixteen floats fill an AVX-512 register; narrower processors take two or four registers."""
+"""Columns per vector: what an AVX-512 register holds; narrower processors take two or four."""
 
 _F32, _I32, _I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR, _BITS = ir.VectorType(_F32, LANES), ir.VectorType(_I32, LANES)
 
-# Polynomials of least relative error in float32: 2^r for |r| <= 1/2, and (log(1 + z) - z + z^2/2) / z^3.
+# Polynomials of least relative error in float32: 2^r for |r| <= 1/2, and (log(1 + z) - z + z^2/2) /
+# z^3.
 _EXP2 = (
     0.0013276472454890609, 0.009675541892647743, 0.05550713092088699,
     0.24022120237350464, 0.6931469440460205, 1.0000001192092896,
@@ -49,7 +52,7 @@ def supported() -> bool:
 
 
 class Lanes:
-    """One float32 per column; `+ - * /` and comparisons act column by column, with plain numbers too."""
+    """One float32 per column; arithmetic and comparisons act column by column."""
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         self.builder, self.value = builder, value
@@ -117,7 +120,7 @@ def absolute(x: Lanes) -> Lanes:
 
 
 def clamp(x: Lanes, low: float, high: float) -> Lanes:
-    """Return x moved into [low, high]; NaN stays NaN, so that a broken network is seen and not hidden."""
+    """Return x moved into [low, high]; NaN stays NaN, so that a broken network is not hidden."""
     x = where(x > high, high, x)
     return where(x < low, low, x)
 
@@ -197,7 +200,7 @@ def _intrinsic(name: str, *arguments: Any) -> Lanes:
 
 
 class Rows:
-    """An array in memory as a kernel sees it: float32, row by row, `stride` numbers from one row to the next."""
+    """An array in memory as a kernel sees it: rows that begin `stride` numbers apart."""
 
     def __init__(self, builder: ir.IRBuilder, pointer: ir.Value, stride: ir.Value) -> None:
         self.builder, self.pointer, self.stride = builder, pointer, stride
@@ -219,7 +222,7 @@ class Rows:
         self.builder.store(value.value, address).align = 4
 
     def fetch(self, row: ir.Value, column: ir.Value) -> None:
-        """Ask for `LANES` columns that will be needed soon; a place beyond the array is no error."""
+        """Ask for `LANES` columns that will be needed soon; beyond the array is no error."""
         module = self.builder.module
         function = module.globals.get("llvm.prefetch")
         if function is None:
@@ -247,7 +250,7 @@ _COMPILING = threading.Lock()
 
 
 class Kernel:
-    """A function of arrays: recorded through its attributes, then compiled, then called with tensors.
+    """A function of arrays: first recorded, then compiled, then called with tensors.
 
     Args:
         name: of the function.
@@ -296,7 +299,7 @@ class Kernel:
         return Lanes(self.builder, ir.Constant(_VECTOR, [float(value)] * LANES))
 
     def loop(self, count: ir.Value, step: int = 1) -> Iterator[ir.Value]:
-        """Record the body of a `for` statement over this generator as a machine loop over range(0, count, step)."""
+        """Record the body of a `for` over this as a machine loop over range(0, count, step)."""
         build = self.builder
         before = build.block
         head, body, after = (
@@ -348,8 +351,9 @@ class Kernel:
     def bind(self, *arguments: Any) -> Callable[[], None]:
         """Return a call on these tensors (arrays, then integers, in the order named) and counts.
 
-        The tensors' memory is looked up now: they must stay alive and where they are. The interpreter lock is free
-        during the call, so threads that work on different columns run side by side.
+        The tensors' memory is looked up now: they must stay alive and where they are. The
+        interpreter lock is free during the call, so threads that work on different columns run side
+        by side.
         """
         tensors: tuple[torch.Tensor, ...] = arguments[: self._tensors]
         places = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
@@ -358,7 +362,8 @@ class Kernel:
             for n in (*(t.stride(0) for t in tensors), *arguments[self._tensors :])
         ]
         call = partial(self._call, *places, *numbers)
-        # A bound call outlives caches and rebuilt buffers: it keeps its machine code and its memory itself.
+        # A bound call outlives caches and rebuilt buffers: it keeps its machine code and its memory
+        # itself.
         call.kept = (self, tensors)  # type: ignore[attr-defined]
         return call
 

@@ -125,7 +125,8 @@ class Passes:
             of_rows: whether the gradients of target and condition are wanted too.
 
         Returns:
-            log p [rows]; gradients of `parameters`; of target and of condition, empty unless wanted.
+            log p [rows]; gradients of `parameters`; of target and of condition, empty unless
+            wanted.
         """
         size = self._columns(len(target), learning=True)
         blocks = max(1, -(-len(target) // size))
@@ -162,7 +163,7 @@ class Passes:
         return log_prob, views(total, shapes), by_target, by_condition
 
     def _columns(self, rows: int, *, learning: bool = False) -> int:
-        """Columns of a block, from the network's size and the number of rows, never from threads."""
+        """Columns of a block, by the network's size and the number of rows, never by threads."""
         outputs = max(layer.outputs for layer in self._layers)
         size = max(64, min(MOST_COLUMNS, _power_of_two(CACHE // outputs)))
         if learning:

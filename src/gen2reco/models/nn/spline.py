@@ -1,10 +1,11 @@
-"""Monotonic rational-quadratic splines in plain PyTorch: the reference that the compiled kernels must agree with.
+"""Monotonic rational-quadratic splines in plain PyTorch, the compiled kernels' reference.
 
-A spline maps [-bound, bound] onto itself through `bins` pieces and is the identity outside, so what lies outside is
-modelled by the base distribution alone: compress tails before they get here. One spline has 3 bins - 1 raw
-parameters, all zero for the identity: `bins` for the widths and `bins` for the heights of the pieces (shares of the
-interval, 2^u over the sum of all 2^u, but never below `SMALLEST`), and bins - 1 for the slopes where pieces meet,
-(u + sqrt(u^2 + 4)) / 2; the slope at both ends is 1.
+A spline maps [-bound, bound] onto itself through `bins` pieces and is the identity outside, so what
+lies outside is modelled by the base distribution alone: compress tails before they get here. One
+spline has 3 bins - 1 raw parameters, all zero for the identity: `bins` for the widths and `bins`
+for the heights of the pieces (shares of the interval, 2^u over the sum of all 2^u, but never below
+`SMALLEST`), and bins - 1 for the slopes where pieces meet, (u + sqrt(u^2 + 4)) / 2; the slope at
+both ends is 1.
 
 The layout is feature-major: parameters [features, 3 bins - 1, rows], values [features, rows].
 """
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor
 
 SMALLEST = 1e-3
-"""Least share of the interval that a bin has, times bins / 16: float32 needs room to tell positions apart."""
+"""Least share of the interval that a bin has (less beyond 16 bins): float32 needs room."""
 
 LARGEST_LOGIT = 60.0
-"""Raw widths and heights act as if clamped here, far beyond where `SMALLEST` stops them from mattering."""
+"""Raw widths and heights act as if clamped here, far beyond where they stop to matter."""
 
 
 def raw_parameters(bins: int) -> int:
@@ -34,7 +35,7 @@ def smallest_share(bins: int) -> float:
 
 
 def forward(values: Tensor, raw: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """Map target space towards noise; return the mapped values and log |slope|, each [features, rows]."""
+    """Map targets towards noise; return the mapped values and log |slope|, [features, rows]."""
     position = values / (2.0 * bound)
     knots = _Knots(raw)
     left, width, low, height, slope_left, slope_right = knots.around(position, axis=0)
@@ -90,7 +91,7 @@ class _Knots:
         return shares * (1.0 - self.bins * smallest) + smallest
 
     def around(self, position: Tensor, axis: int) -> tuple[Tensor, ...]:
-        """Return left, width, low, height and both slopes of the piece at `position` on axis 0 (widths) or 1."""
+        """Return left, width, low, height, both slopes of the piece at `position` on an axis."""
         # Counted from the centre, since float32 is finest near zero, where most events are.
         ends = [torch.cumsum(torch.cat([-0.5 * self.end, size], 1), 1) for size in self.sizes]
         index = (position.unsqueeze(1) >= ends[axis][:, 1:-1]).sum(1, keepdim=True)

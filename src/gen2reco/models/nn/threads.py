@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def over_blocks(work: Callable[[int, int, int], None], rows: int, size: int) -> None:
     """Call work(block number, first row, one past the last) for every block of `size` rows.
 
-    One block is one thread's work from beginning to end, matrix products included, so the result is the same for
-    any number of threads.
+    One block is one thread's work from beginning to end, matrix products included, so the result is
+    the same for any number of threads.
     """
     blocks = [
         (number, start, min(start + size, rows))
@@ -39,12 +39,16 @@ def over_blocks(work: Callable[[int, int, int], None], rows: int, size: int) -> 
 
 
 @lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001  (a forked process needs its own)
-    """Return threads in which PyTorch's own products run on one thread each."""
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001
+    """Return threads in which PyTorch's own products run on one thread each.
+
+    The process is part of the key, because a forked one needs threads of its own.
+    """
     ready = threading.Barrier(threads + 1)
 
     def alone() -> None:
-        torch.get_num_threads()  # a thread takes over the common number when first asked, so ask before setting
+        # A thread takes over the common number when first asked, so ask before setting.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         ready.wait()
 
@@ -52,6 +56,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001  (a
     for _ in range(threads):
         pool.submit(int)
     ready.wait()
-    # The number is kept per thread, but each call also sets what threads born later start with: put that back.
+    # The number is kept per thread, but each call also sets what threads born later start with: put
+    # that back.
     torch.set_num_threads(threads)
     return pool
