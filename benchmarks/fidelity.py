@@ -8,13 +8,16 @@ ablations on the training part, and judges each on the test part. Emulators and 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gen2reco import Study, load_study, train, validate
+from gen2reco import Study, load_emulator, load_study, train, validate
 from gen2reco.training import show_progress
-from record import ROOT, record, reference_sample
+from record import RESULTS, ROOT, record, reference_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODELS = ROOT / "benchmarks" / "models"
 BARS = {
@@ -60,7 +63,7 @@ def with_plain_mass(study: Study) -> Study:
     return Study.model_validate(tree)
 
 
-def summary(name: str, report: dict[str, Any], rows: Any, seconds: float) -> dict[str, Any]:
+def summary(name: str, report: dict[str, Any], provenance: Any) -> dict[str, Any]:
     """The headline figures of one report."""
     classifier = report["classifier"]
     targets = {target["name"]: target for target in report["targets"]}
@@ -71,9 +74,10 @@ def summary(name: str, report: dict[str, Any], rows: Any, seconds: float) -> dic
     }
     return {
         "study": name,
-        "rows": rows,
+        "rows": provenance["rows"],
         "judged": report["rows"],
-        "training_seconds": seconds,
+        "training_seconds": provenance["seconds"],
+        "quick": report["settings"]["quick"],
         "agrees": report["agrees"],
         "headline": report["headline"],
         "targets": targets,
@@ -105,13 +109,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="names of studies; default: all")
     parser.add_argument("--again", action="store_true", help="train again what is there")
+    parser.add_argument("--quick", action="store_true", help="judge the baselines with fewer seeds")
     arguments = parser.parse_args()
     sample = reference_sample("wjet")
-    results = {}
     for name, study in studies().items():
         if arguments.only and name not in arguments.only:
             continue
         model = MODELS / name.replace(", ", "-").replace(" ", "-")
+        report = model.with_name(f"{model.name}-report")
         if arguments.again or not model.exists():
             with show_progress() as progress:
                 train(
@@ -122,17 +127,27 @@ def main() -> None:
                     overwrite=arguments.again,
                     progress=progress,
                 )
-        begin = time.perf_counter()
-        done = validate(
-            model, sample, model.with_name(f"{model.name}-report"), overwrite=True, say=say
-        )
-        from gen2reco import load_emulator
+        emulator = load_emulator(model)
+        if not judged(report, emulator.digest):
+            quick = arguments.quick and name != "wjet"
+            print(validate(model, sample, report, quick=quick, overwrite=True, say=say))
+        found = json.loads((report / "report.json").read_text(encoding="utf-8"))["assessment"]
+        results = earlier() | {name: summary(name, found, emulator.provenance)}
+        record("fidelity", {"sample": "wjet.parquet", "bars": BARS, "studies": results})
 
-        provenance = load_emulator(model).provenance
-        results[name] = summary(name, done.as_dict(), provenance["rows"], provenance["seconds"])
-        results[name]["validation_seconds"] = round(time.perf_counter() - begin, 1)
-        print(done)
-    record("fidelity", {"sample": "wjet.parquet", "bars": BARS, "studies": results})
+
+def judged(report: Path, digest: str) -> bool:
+    """Whether a report on the emulator with this digest is there."""
+    file = report / "report.json"
+    if not file.is_file():
+        return False
+    return bool(json.loads(file.read_text(encoding="utf-8"))["provenance"]["emulator"] == digest)
+
+
+def earlier() -> dict[str, Any]:
+    """Results of studies that were judged before."""
+    file = RESULTS / "fidelity.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))["studies"]) if file.is_file() else {}
 
 
 def say(line: str) -> None:

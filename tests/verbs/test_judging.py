@@ -28,7 +28,7 @@ def validated(small_emulator, gen_file, tmp_path_factory):
 
 def test_the_report_has_every_quantity_with_value_error_and_null(validated):
     report = json.loads((validated.folder / "report.json").read_text())
-    quantities = {(one["group"], one["name"]): one for one in report["quantities"]}
+    quantities = {(one["group"], one["name"]): one for one in report["assessment"]["quantities"]}
     assert len(quantities) == 30
     jet = quantities["response", "jet_pt"]
     assert jet["w1"]["value"] > 0
@@ -41,7 +41,11 @@ def test_the_report_has_every_quantity_with_value_error_and_null(validated):
 def test_copies_of_gen_are_equal_in_both(validated):
     report = validated.as_dict()
     for name in ("mu_eta", "mu_phi"):
-        (one,) = (q for q in report["quantities"] if (q["group"], q["name"]) == ("response", name))
+        (one,) = (
+            q
+            for q in report["assessment"]["quantities"]
+            if (q["group"], q["name"]) == ("response", name)
+        )
         assert one["kind"] == "copy"
         assert one["equal"] == [1.0, 1.0]
 
