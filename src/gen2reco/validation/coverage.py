@@ -12,7 +12,7 @@ from scipy.stats import chi2 as chi2_law
 from gen2reco.errors import SampleError
 from gen2reco.validation.binned import histogram
 from gen2reco.validation.multiple import holm
-from gen2reco.validation.results import Metric, Pit, Test
+from gen2reco.validation.results import Metric, Pit, Statistic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,6 +104,6 @@ def _judge(
             float(np.median(largest)),
             float(np.quantile(largest, 0.95)),
         ),
-        test=Test(value, float(chi2_law.sf(value, 9)), ndf=9),
+        test=Statistic(value, float(chi2_law.sf(value, 9)), ndf=9),
         rows=len(values),
     )

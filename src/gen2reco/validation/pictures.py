@@ -99,7 +99,7 @@ def new_figure(
 def place_labels(axis: Axes, x: float = 0.3, y: float = 0.6) -> None:
     """Put axis labels at fixed distances (inches) from the axes, so that panels align."""
     figure = axis.get_figure(root=True)
-    assert figure is not None  # noqa: S101
+    assert figure is not None
     width, height = figure.get_size_inches()
     box = axis.get_position()
     axis.xaxis.set_label_coords(1.0, -x / (height * box.height))

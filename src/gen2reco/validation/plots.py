@@ -243,10 +243,10 @@ def loss_plot(history: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
             # the first epochs may be far off; the figure is about the end
             low, high = everything.min(), np.quantile(everything, 0.97)
             axis.set_ylim(low - 0.06 * (high - low or 1), high + 0.3 * (high - low or 1))
+            axis.legend(loc="upper right")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
         axis.set_ylabel("loss per row")
-        axis.legend(loc="upper right")
         place_labels(axis)
         set_title(axis, title, "")
         return figure

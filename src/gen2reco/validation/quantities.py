@@ -17,7 +17,7 @@ from gen2reco.validation.distances import (
 )
 from gen2reco.validation.multiple import holm, tail_share
 from gen2reco.validation.resplits import Sides, Trials, bootstrap
-from gen2reco.validation.results import Categories, Metric, Quantity, Reference, Test
+from gen2reco.validation.results import Categories, Metric, Quantity, Reference, Statistic
 from gen2reco.validation.weighted import effective_entries, event_index, half_width
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _continuous(quantity: Quantity, key: str, comparison: Comparison) -> Judged:
         else None,
         floor_ratio=Metric(w1 / floor, error / floor, 1.0, limit / floor) if floor > 0 else None,
         w1_p=tail_share(w1, null_w1),
-        ks=Test(
+        ks=Statistic(
             ks,
             ks_p,
             null=float(np.median(null_ks)),
@@ -195,7 +195,7 @@ def _references(
 
 def _binned(
     first: Reals, fast: Reals, full: Reals, comparison: Comparison
-) -> tuple[Test, Metric | None]:
+) -> tuple[Statistic, Metric | None]:
     """chi2 and separation on merged bins, with the null from re-splits."""
     settings = comparison.settings
     a, b = comparison.first, comparison.fast
@@ -208,7 +208,7 @@ def _binned(
     one, two = ((binned.merged(h[0], groups), binned.merged(h[1], groups)) for h in (one, two))
     value, ndf, p = binned.chi2_test(one, two)
     if ndf == 0:
-        return Test(float("nan"), float("nan")), None
+        return Statistic(float("nan"), float("nan")), None
     # an event's rows are always on one side, so its sums per bin can be made once for all trials
     bins = binned.bin_index(full, edges)
     rows = np.flatnonzero(bins >= 0)
@@ -236,7 +236,7 @@ def _binned(
             binned.chi2_value((one_trial, one_spread), (two_trial, two_spread))[0] / ndf
         )
         null_apart.append(binned.separation(one_trial, two_trial))
-    test = Test(
+    test = Statistic(
         value,
         p,
         ndf=ndf,
@@ -304,7 +304,7 @@ def _discrete(
         value, ndf, p = binned.chi2_test(
             *((binned.merged(c, groups), binned.merged(v, groups)) for c, v in sides)
         )
-    test = Test(value, p, ndf=ndf)
+    test = Statistic(value, p, ndf=ndf)
     return replace(
         quantity,
         kind="discrete",
@@ -342,19 +342,27 @@ def correct_families(quantities: list[Quantity], limit: float, level: float) -> 
     """
     ks_p = holm([q.ks.p if q.ks else float("nan") for q in quantities])
     chi2_p = holm([q.chi2.p if q.chi2 else float("nan") for q in quantities])
-    judged = []
-    for q, ks_holm, chi2_holm in zip(quantities, ks_p, chi2_p, strict=True):
-        q = replace(  # noqa: PLW2901
-            q,
-            ks=replace(q.ks, p_holm=ks_holm) if q.ks else None,
-            chi2=replace(q.chi2, p_holm=chi2_holm) if q.chi2 else None,
-        )
-        if q.word == "" and q.kind == "continuous":
-            ratio = q.floor_ratio.value if q.floor_ratio else float("nan")
+    return [
+        _said(q, limit, level, ks_holm, chi2_holm)
+        for q, ks_holm, chi2_holm in zip(quantities, ks_p, chi2_p, strict=True)
+    ]
+
+
+def _said(
+    quantity: Quantity, limit: float, level: float, ks_holm: float, chi2_holm: float
+) -> Quantity:
+    agrees, word = quantity.agrees, quantity.word
+    if word == "":
+        if quantity.kind == "continuous":
+            ratio = quantity.floor_ratio.value if quantity.floor_ratio else float("nan")
             agrees = not (ratio > limit or ks_holm < level)
-            q = replace(q, agrees=agrees, word="agrees" if agrees else "differs")  # noqa: PLW2901
-        elif q.word == "":
+        else:
             agrees = not chi2_holm < level
-            q = replace(q, agrees=agrees, word="agrees" if agrees else "differs")  # noqa: PLW2901
-        judged.append(q)
-    return judged
+        word = "agrees" if agrees else "differs"
+    return replace(
+        quantity,
+        ks=replace(quantity.ks, p_holm=ks_holm) if quantity.ks else None,
+        chi2=replace(quantity.chi2, p_holm=chi2_holm) if quantity.chi2 else None,
+        agrees=agrees,
+        word=word,
+    )

@@ -22,11 +22,10 @@ from gen2reco.validation import wording
 from gen2reco.validation.gallery import gallery
 from gen2reco.validation.labels import split_unit
 from gen2reco.validation.pictures import png_bytes, svg_bytes
+from gen2reco.validation.results import Assessment  # noqa: TC001 - pydantic reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from gen2reco.validation.results import Assessment
 
 log = logging.getLogger(__name__)
 

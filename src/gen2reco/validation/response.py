@@ -10,7 +10,7 @@ from scipy.stats import chi2 as chi2_law
 
 from gen2reco.validation.binned import bin_index, sums
 from gen2reco.validation.resplits import resplit
-from gen2reco.validation.results import Metric, ResponseProfile, Test
+from gen2reco.validation.results import Metric, ResponseProfile, Statistic
 from gen2reco.validation.weighted import (
     HALF_68,
     Ordered,
@@ -217,6 +217,6 @@ def _null(
     )
 
 
-def _chi2(pulls: Reals) -> Test:
+def _chi2(pulls: Reals) -> Statistic:
     value = float(np.sum(pulls**2))
-    return Test(value, float(chi2_law.sf(value, len(pulls))), ndf=len(pulls))
+    return Statistic(value, float(chi2_law.sf(value, len(pulls))), ndf=len(pulls))

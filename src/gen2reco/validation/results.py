@@ -34,7 +34,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Test:
+class Statistic:
     """A test statistic with its p-value, alone and after Holm's correction over its family."""
 
     value: Real
@@ -76,7 +76,7 @@ class Categories:
     full: Row
     fast: Row
     pulls: Row
-    test: Test
+    test: Statistic
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class Quantity:
     relative_w1: Metric | None = None
     floor_ratio: Metric | None = None
     w1_p: Real = math.nan
-    ks: Test | None = None
-    chi2: Test | None = None
+    ks: Statistic | None = None
+    chi2: Statistic | None = None
     separation: Metric | None = None
     w2: Metric | None = None
     equal: tuple[Real, Real] | None = None
@@ -285,8 +285,8 @@ class ResponseProfile:
     width_ratio_error: Row
     largest_closure: Metric
     largest_width: Metric
-    scale: Test
-    resolution: Test
+    scale: Statistic
+    resolution: Statistic
     same_rows: bool
 
 
@@ -309,7 +309,7 @@ class Pit:
     deciles: Row
     error: Real
     deviation: Metric
-    test: Test
+    test: Statistic
     rows: int
 
 

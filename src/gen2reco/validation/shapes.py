@@ -183,7 +183,7 @@ def _plane(
 def _band(members: tuple[Reals, Sample], edges: Reals, nominal: Reals, total: float) -> Reals:
     """Root mean square difference of the members to the nominal one, which is on all events."""
     values, sample = members
-    assert sample.member is not None  # noqa: S101
+    assert sample.member is not None
     squares = []
     for member in np.unique(sample.member[sample.member != 0]):
         rows = sample.member == member

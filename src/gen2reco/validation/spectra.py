@@ -61,7 +61,7 @@ def _spectrum(above: Axes, below: Axes, shape: Distribution) -> None:
     both = np.hypot(spread, band)
     ensemble = bool(np.any(band > 0))
     if ensemble:
-        _stairs_band(above, edges, (fast, both), (FAST, 0.25), "stat. ⊕ ensemble")
+        _stairs_band(above, edges, (fast, both), (FAST, 0.25), r"stat. $\oplus$ ensemble")
         _stairs_band(above, edges, (fast, band), (BAND, 0.6), "ensemble rms")
     else:
         _stairs_band(above, edges, (fast, both), (FAST, 0.25), "FastSim stat.")

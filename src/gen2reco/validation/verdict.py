@@ -18,8 +18,8 @@ from gen2reco.validation.results import (
     Quantity,
     RateResult,
     ResponseProfile,
+    Statistic,
     Target,
-    Test,
 )
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def checks(
     copies = [q for q in quantities if q.kind == "copy" and q.equal]
     if copies:
         worst = min(copies, key=lambda q: q.equal[1] if q.equal else 1.0)
-        assert worst.equal is not None  # noqa: S101
+        assert worst.equal is not None
         add(
             "copies of GEN",
             Metric(worst.equal[1], 0.0, worst.equal[0], worst.equal[0]),
@@ -235,7 +235,7 @@ def _add_shares(add, quantities: Sequence[Quantity], rates: Sequence[RateResult]
 
 
 def _add_responses(add, responses: Sequence[ResponseProfile]) -> None:  # type: ignore[no-untyped-def]
-    found: list[tuple[ResponseProfile, str, Metric, Test]] = []
+    found: list[tuple[ResponseProfile, str, Metric, Statistic]] = []
     for r in responses:
         found.append((r, "scale", r.largest_closure, r.scale))
         found.append((r, "resolution", r.largest_width, r.resolution))

@@ -1,0 +1,81 @@
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+from gen2reco.validation import assess
+from gen2reco.validation.gallery import gallery
+from gen2reco.validation.pictures import png_bytes, svg_bytes
+from gen2reco.validation.plots import loss_plot
+
+HISTORY = [
+    {"epoch": i + 1, "train": 3 / (i + 1), "validation": 3 / (i + 1) + 0.01 * i, "monitor": None}
+    for i in range(6)
+]
+
+
+@pytest.fixture(scope="module")
+def figures(toys):
+    toy = toys.make(rows=1500)
+    found = assess(
+        toy.full,
+        toy.half,
+        toys.members(toy.fast),
+        coverage=toy.coverage,
+        closure=toy.closure,
+        settings=toys.settings,
+    )
+    before = dict(mpl.rcParams)
+    plots = list(gallery(found, {"event, member 0": HISTORY}))
+    drawn = {plot.name: (plot, plot.draw()) for plot in plots}
+    assert dict(mpl.rcParams) == before
+    return drawn
+
+
+def test_every_kind_of_plot_is_there(figures):
+    assert {plot.section for plot, _ in figures.values()} == {
+        "summary", "distributions", "residuals", "pictures", "coverage", "correlations",
+        "classifier", "response", "training",
+    }  # fmt: skip
+    assert len({plot.name for plot, _ in figures.values()}) == len(figures)
+
+
+def test_no_figure_stays_with_pyplot(figures):
+    assert plt.get_fignums() == []
+
+
+def test_every_axis_says_what_it_shows(figures):
+    for name, (plot, figure) in figures.items():
+        assert plot.alt
+        assert plot.caption
+        axes = figure.get_axes()
+        if not name.startswith("correlations"):
+            assert any(axis.get_xlabel() for axis in axes), name
+            assert any(axis.get_ylabel() or axis.get_yticklabels() for axis in axes), name
+
+
+def test_bytes_are_the_same_each_time(figures):
+    for name in ("distribution-pt", "pit-pt", "roc"):
+        plot, _ = figures[name]
+        assert svg_bytes(plot.draw()) == svg_bytes(plot.draw())
+        assert png_bytes(plot.draw()) == png_bytes(plot.draw())
+    text = svg_bytes(figures["distribution-pt"][0].draw())
+    assert b"date" not in text.lower()
+    assert len(text) < 150_000
+
+
+def test_planes_are_pixels_not_a_thousand_shapes(figures):
+    svg = svg_bytes(figures["plane-pt"][1])
+    assert b"<image" in svg
+    assert len(svg) < 300_000
+
+
+def test_labels_carry_units(figures):
+    labels = {axis.get_xlabel() for axis in figures["distribution-pt"][1].get_axes()}
+    assert "pt" in labels or any("[GeV]" in label for label in labels)
+    response = figures["response-pt-gen_pt"][1].get_axes()[-1].get_xlabel()
+    assert "GEN" in response
+
+
+def test_a_history_of_one_epoch_or_without_losses_is_drawn():
+    assert svg_bytes(loss_plot(HISTORY[:1]))
+    assert svg_bytes(loss_plot([{"epoch": 1}]))

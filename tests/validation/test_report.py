@@ -1,0 +1,161 @@
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from gen2reco.errors import SampleError
+from gen2reco.validation import Rate, assess, read_report, render, write_report
+
+BROWSER = next(
+    (p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None
+)
+HISTORY = [{"epoch": i + 1, "train": 3 / (i + 1), "validation": 3.1 / (i + 1)} for i in range(4)]
+PROBE = """<script>
+const errors = [];
+const note = e => errors.push(String(e.message || e.target.outerHTML).slice(0, 200));
+addEventListener("error", note, true);
+addEventListener("load", () => {
+  const width = document.documentElement.clientWidth;
+  const all = what => [...document.querySelectorAll(what)];
+  const wide = all("main > section > *, header > *, figure, .scroll")
+    .filter(e => e.getBoundingClientRect().right > width + 1).map(e => e.outerHTML.slice(0, 80));
+  const tiny = all("main p, main td").filter(e => parseFloat(getComputedStyle(e).fontSize) < 12);
+  const loaded = performance.getEntriesByType("resource").filter(r => !r.name.startsWith("data:"));
+  document.documentElement.dataset.probe = JSON.stringify({
+    errors, wide, width,
+    tiny: tiny.length,
+    scroll: document.documentElement.scrollWidth,
+    images: document.images.length,
+    missing: [...document.images].filter(i => !i.complete || !i.naturalWidth).length,
+    requests: loaded.length,
+  });
+});
+</script></head>"""
+
+
+@pytest.fixture(scope="module")
+def folder(toys, tmp_path_factory):
+    toy = toys.make(rows=1200)
+    found = assess(
+        toy.full,
+        toy.half,
+        toys.members(toy.fast),
+        coverage=toy.coverage,
+        closure=toy.closure,
+        rates={"final selection": Rate((90, 100), (91, 100))},
+        not_judged=["Anything <else> & more."],
+        settings=replace(toys.settings, quick=True),
+    )
+    target = tmp_path_factory.mktemp("report") / "deep" / "report"
+    page = write_report(
+        found,
+        target,
+        title="toy <1>",
+        provenance={
+            "files": ["a.parquet"],
+            "versions": {"numpy": "2"},
+            "nothing": {},
+            "long": "x" * 200,
+        },
+        histories={"event, member 0": HISTORY},
+        domain={"any": 0.001},
+        storage={"RECO": 60.0, "GEN": 140.0},
+    )
+    assert page == target / "index.html"
+    return target
+
+
+def test_files_are_whole(folder):
+    assert sorted(p.name for p in folder.iterdir()) == ["index.html", "plots", "report.json"]
+    pictures = list((folder / "plots").iterdir())
+    assert len(pictures) > 10
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    assert (folder / "index.html").stat().st_size < 6e6
+
+
+def test_page_is_self_contained_and_accessible(folder):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert not re.search(r'(?:src|href)="(?!#|data:)', text)
+    assert "url(" not in text
+    images = re.findall(r"<img [^>]*>", text)
+    assert len(images) == len(list((folder / "plots").iterdir()))
+    assert all(re.search(r'alt="[^"]{10,}"', image) for image in images)
+    assert "toy &lt;1&gt;" in text
+    assert "Anything &lt;else&gt; &amp; more." in text
+
+
+def test_order_of_the_page(folder):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    ids = re.findall(r'<h2 id="([^"]*)"', text)
+    assert ids == [
+        "tests", "quantities", "distributions", "residuals", "pictures", "coverage", "correlations",
+        "classifier", "response", "domain", "storage", "training", "provenance", "not-judged",
+    ]  # fmt: skip
+    assert text.index("FastSim can") < text.index('id="tests"')
+    assert "Quick settings" in text
+    assert "GEN taken as RECO" in text
+
+
+def test_everything_comes_back_from_json(folder, tmp_path):
+    tree = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert tree["format"] == 1
+    assert tree["assessment"]["settings"]["resplits"] == 100
+    assert len(tree["assessment"]["distributions"][0]["full"]) > 5
+    render(read_report(folder), tmp_path)
+    for name in ("index.html", "report.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_same_samples_same_json(toys, tmp_path):
+    settings = replace(toys.settings, classifier_resplits=1, folds=2)
+    for name in ("one", "two"):
+        toy = toys.make(rows=400)
+        found = assess(toy.full, toy.half, toy.fast, settings=settings)
+        write_report(found, tmp_path / name, png=False)
+    assert (tmp_path / "one/report.json").read_bytes() == (
+        tmp_path / "two/report.json"
+    ).read_bytes()
+    assert (tmp_path / "one/index.html").read_bytes() == (tmp_path / "two/index.html").read_bytes()
+    assert not (tmp_path / "one/plots").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 99}', '{"format": 1, "assessment": {}}'])
+def test_what_is_no_report_is_refused(content, tmp_path):
+    (tmp_path / "report.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SampleError, match=r"report\.json"):
+        read_report(tmp_path)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: the page is not opened in a browser")
+@pytest.mark.parametrize("width", [1366, 390])
+def test_page_in_a_browser(folder, tmp_path, width):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    probed = tmp_path / "probed.html"
+    probed.write_text(text.replace("</head>", PROBE, 1), encoding="utf-8")
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+        "--virtual-time-budget=20000", "--dump-dom", probed.as_uri(),
+    ]  # fmt: skip
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, capture_output=True, timeout=240, check=True, env=environment, text=True
+    )
+    found = re.search(r'data-probe="([^"]*)"', done.stdout)
+    assert found, done.stderr[-500:]
+    probe = json.loads(html.unescape(found.group(1)))
+    assert probe["errors"] == []
+    assert probe["missing"] == 0
+    assert probe["images"] > 10
+    assert probe["requests"] == 0
+    assert abs(probe["width"] - width) <= 20
+    assert probe["wide"] == []
+    assert probe["scroll"] <= probe["width"]
+    assert probe["tiny"] == 0
