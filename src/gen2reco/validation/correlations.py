@@ -112,7 +112,7 @@ def compare_correlations(
     columns, full_weight = full
     columns_fast, fast_weight = fast
     names = [
-        k for k in columns if min(np.nanstd(columns[k]), np.nanstd(columns_fast[k])) > LEAST_SPREAD
+        k for k in columns if min(_spread(columns[k]), _spread(columns_fast[k])) > LEAST_SPREAD
     ]
     if len(names) < 2:
         return None
@@ -152,6 +152,11 @@ def compare_correlations(
         pair=(names[int(i)], names[int(j)]),
         p=tail_share(float(max(norm / limits[0], largest / limits[1])), together),
     )
+
+
+def _spread(values: Reals) -> float:
+    there = values[np.isfinite(values)]
+    return float(np.std(there)) if len(there) else 0.0
 
 
 def _table(columns: Mapping[str, Reals], names: list[str]) -> tuple[Reals, Flags]:
