@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 AXIS: Reals = np.linspace(0.0, 1.0, 101)
 BINS = 255
+WORTH_PROCESSES = 6000
+"""Fewer rows than this are fitted before other processes have started."""
 """Quantile bins of a feature, as many as the trees can hold."""
 
 
@@ -94,8 +96,8 @@ def cross_fit(
 ) -> tuple[list[float], list[Reals]]:
     """Cross-fit a classifier on each pair of samples.
 
-    The folds of all pairs are spread over threads, each of them growing its trees alone: some ten
-    thousand rows gain nothing from sharing one tree, and lose much where the machine is busy.
+    The folds of all pairs are spread over processes, each of them growing its trees alone: some ten
+    thousand rows gain nothing from sharing one tree, and threads wait for the interpreter.
 
     Args:
         pairs: FullSim and what stands against it.
@@ -115,8 +117,9 @@ def cross_fit(
         for fold in range(settings.folds)
     ]
     workers = min(settings.threads or len(os.sched_getaffinity(0)), len(jobs))
-    with ThreadPoolExecutor(workers, initializer=_grow_alone) as pool:
-        found = list(pool.map(lambda job: _fit(*job), jobs))
+    if len(tables[0].fold) < WORTH_PROCESSES:
+        workers = 1
+    found = Parallel(n_jobs=workers)(delayed(_fit)(*job) for job in jobs)
     areas, curves = [], []
     for i in range(len(pairs)):
         part = found[i * settings.folds : (i + 1) * settings.folds]
@@ -160,14 +163,11 @@ def _fit(table: _Table, fold: int, settings: Settings, seed: int) -> tuple[float
     # signed weights cannot steer the trees; any score is a fair one as long as both sides are
     # judged with their true weights, which is what the AUC does
     steering = None if np.ptp(table.weight) < 1e-9 else np.abs(table.weight[train])
-    trees.fit(table.features[train], table.is_second[train], sample_weight=steering)
-    score = trees.decision_function(table.features[judge])
+    with threadpool_limits(1, user_api="openmp"):
+        trees.fit(table.features[train], table.is_second[train], sample_weight=steering)
+        score = trees.decision_function(table.features[judge])
     side, weight = table.is_second[judge], table.weight[judge]
     return area(score, side, weight), _curve(score, side, weight)
-
-
-def _grow_alone() -> None:
-    threadpool_limits(1, user_api="openmp")
 
 
 def _binned(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
