@@ -10,7 +10,7 @@ import torch
 from gen2reco.errors import StudyError
 from gen2reco.events import synthetic
 from gen2reco.models.flow import Flow, FlowConfig
-from gen2reco.models.nn.coupling import balanced_halves
+from gen2reco.models.nn.coupling import balanced_halves, pack, unpack
 from gen2reco.models.protocol import Batch, Shape
 
 SHAPES = [Shape(5, 3), Shape(2, 0), Shape(1, 2), Shape(1, 0), Shape(9, 9)]
@@ -29,6 +29,10 @@ def flow_for(shape, seed=1, spread=0.1, **settings):
         for parameter in flow.parameters():
             parameter.add_(spread * torch.randn_like(parameter))
     return flow
+
+
+def shapes_of(flow):
+    return [coupling.shapes for coupling in flow.couplings]
 
 
 def in_mode(flow, mode, dtype=torch.float32):
@@ -81,6 +85,8 @@ def test_gradients_agree(shape):
     for (name, found), true in zip(flow.named_parameters(), exact.parameters(), strict=True):
         scale = true.grad.abs().max().item() + 1e-3
         assert (found.grad - true.grad).abs().max() < 1e-4 * scale, name
+    for network in unpack(flow.networks.grad, shapes_of(flow)):
+        assert all(part.abs().max() > 0.0 for part in (*network.weights, *network.biases))
 
 
 def test_density_is_differentiable_in_rows_too(shape):
@@ -215,7 +221,7 @@ def test_dropout_acts_in_training_only_and_follows_the_seed():
         flow.zero_grad()
         loss = flow.loss(batch)
         loss.backward()
-        return loss.item(), flow.couplings[0].layers[1].weight.grad.clone()
+        return loss.item(), flow.networks.grad.clone()
 
     first, again, other = gradients(1), gradients(1), gradients(2)
     assert first[0] == again[0] != other[0]
@@ -224,7 +230,7 @@ def test_dropout_acts_in_training_only_and_follows_the_seed():
     still = gradients(1)[0]
     assert gradients(2)[0] == still
     with torch.no_grad():
-        assert flow.loss(batch).item() == pytest.approx(still, abs=1e-6)
+        assert flow.loss(batch).item() == pytest.approx(still, rel=1e-6)
 
 
 def test_dropout_gradient_is_that_of_the_thinned_network():
@@ -237,19 +243,29 @@ def test_dropout_gradient_is_that_of_the_thinned_network():
         return flow.loss(batch)
 
     loss().backward()
-    for layer in flow.couplings[0].layers:
-        weight = layer.weight
-        place = tuple(np.unravel_index(weight.grad.abs().argmax().item(), weight.shape))
-        step = 1e-2
-        with torch.no_grad():
-            weight[place] += step
-        up = loss().item()
-        with torch.no_grad():
-            weight[place] -= 2 * step
-        down = loss().item()
-        with torch.no_grad():
-            weight[place] += step
-        assert (up - down) / (2 * step) == pytest.approx(weight.grad[place].item(), rel=0.02)
+    for gradient, weight in zip(
+        unpack(flow.networks.grad, shapes_of(flow))[0].weights,
+        unpack(flow.networks.detach(), shapes_of(flow))[0].weights,
+        strict=True,
+    ):
+        place = tuple(np.unravel_index(gradient.abs().argmax().item(), weight.shape))
+        step, losses = 1e-2, []
+        for change in (step, -2.0 * step, step):
+            weight[place] += change
+            losses.append(loss().item())
+        assert losses[2] == pytest.approx(loss().item(), abs=1e-6)
+        slope = (losses[0] - losses[1]) / (2.0 * step)
+        assert slope == pytest.approx(gradient[place].item(), rel=0.02)
+
+
+def test_networks_are_packed_and_unpacked():
+    flow = flow_for(Shape(5, 2))
+    networks = unpack(flow.networks, shapes_of(flow))
+    assert torch.equal(pack(networks), flow.networks)
+    for coupling, network in zip(flow.couplings, networks, strict=True):
+        assert [tuple(weight.shape) for weight in network.weights] == coupling.shapes
+        assert network.weights[0].shape[1] == 2 + len(coupling.kept)
+        assert len(network.biases[-1]) == 23 * len(coupling.moved)
 
 
 def test_every_target_moves_as_often_and_meets_all_others():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gen2reco.errors import StudyError
 from gen2reco.models.nn import lanes, spline
-from gen2reco.models.nn.coupling import Coupling, balanced_halves
+from gen2reco.models.nn.coupling import Coupling, Network, balanced_halves, pack, unpack
 from gen2reco.models.nn.passes import Passes
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape, weighted_mean
 
@@ -76,6 +76,7 @@ class Flow(Model):
             Coupling(half, shape.targets, conditions, hidden=config.hidden, bins=config.bins)
             for half in balanced_halves(shape.targets, config.couplings, config.halves_seed)
         )
+        self.networks = nn.Parameter(pack([coupling.fresh() for coupling in self._couplings()]))
         self.location = nn.Parameter(torch.zeros(shape.targets))
         self.log_scale = nn.Parameter(torch.zeros(shape.targets))
         self._reported = ""
@@ -130,8 +131,8 @@ class Flow(Model):
             return self._passes().sample(condition.detach(), noise.detach())
         state = (noise * torch.exp(self.log_scale) + self.location).t()
         columns = condition.t()
-        for coupling in reversed(self._couplings()):
-            raw = coupling.raw(state, columns, self.config.activation, self.config.dropout)
+        for coupling, network in reversed(self._pairs()):
+            raw = self._raw(coupling, network, state, columns)
             moved = spline.inverse(state[coupling.moved], raw, self.config.bound)
             state = state.index_copy(0, coupling.moved, moved)
         return state.t()
@@ -169,11 +170,28 @@ class Flow(Model):
     def _couplings(self) -> list[Coupling]:
         return [cast("Coupling", coupling) for coupling in self.couplings]
 
+    def _pairs(self) -> list[tuple[Coupling, Network]]:
+        couplings = self._couplings()
+        return list(
+            zip(
+                couplings,
+                unpack(self.networks, [coupling.shapes for coupling in couplings]),
+                strict=True,
+            )
+        )
+
+    def _raw(
+        self, coupling: Coupling, network: Network, state: Tensor, condition: Tensor
+    ) -> Tensor:
+        activation, dropout = self.config.activation, self.config.dropout
+        return coupling.raw(network, state, condition, activation=activation, dropout=dropout)
+
     def _passes(self) -> Passes:
         if self._held is None or not self._held.current():
             config = self.config
             self._held = Passes(
                 self._couplings(),
+                self.networks,
                 self.location,
                 self.log_scale,
                 bins=config.bins,
@@ -190,8 +208,8 @@ class Flow(Model):
         """Return noise and log p in plain PyTorch."""
         state, columns = target.t(), condition.t()
         log_slope = torch.zeros_like(state[0])
-        for coupling in self._couplings():
-            raw = coupling.raw(state, columns, self.config.activation, self.config.dropout)
+        for coupling, network in self._pairs():
+            raw = self._raw(coupling, network, state, columns)
             moved, slopes = spline.forward(state[coupling.moved], raw, self.config.bound)
             state = state.index_copy(0, coupling.moved, moved)
             log_slope = log_slope + slopes.sum(0)

@@ -1,8 +1,7 @@
 """One block of columns on its way through all couplings: ready-made buffers and a list of calls.
 
 Looking up a few thousand small tensors costs as much as the splines do, so everything is laid out
-once: a pass over a block is nothing but its calls, one after the other. Everything is
-    feature-major.
+once: a pass over a block is nothing but its calls, one after the other, on feature-major matrices.
 """
 
 from __future__ import annotations
@@ -15,24 +14,25 @@ import torch
 from torch import Tensor
 
 from gen2reco.models.nn import kernels, spline_kernels
+from gen2reco.models.nn.coupling import unpack
 from gen2reco.models.nn.lanes import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gen2reco.models.nn.coupling import Coupling
+    from gen2reco.models.nn.coupling import Coupling, Network
     from gen2reco.models.nn.lanes import Kernel
 
 
 class Layer:
     """A coupling's weights and row numbers, without gradient bookkeeping."""
 
-    def __init__(self, coupling: Coupling) -> None:
+    def __init__(self, coupling: Coupling, network: Network) -> None:
         self.kept, self.moved = coupling.kept, coupling.moved
-        self.weights = [weight.detach() for weight in coupling.weights]
-        self.biases = [bias.detach() for bias in coupling.biases]
+        self.weights, self.biases = network.weights, network.biases
         self.conditions = self.weights[0].shape[1] - len(self.kept)
         self.outputs = len(self.biases[-1])
+        self.shapes = coupling.shapes
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ class Learning(Block):
         upstream: gradient of log p, [1, columns].
         gradient: of the state, [targets, columns].
         by_condition: of the condition, [conditions, columns]; only `of_rows`.
-        flat: gradients of all weights, then of all biases, then of the base's location and log
-            scale.
+        flat: gradients of the networks' vector, then of the base's location and log scale.
         seed: of dropout's random numbers, [1].
     """
 
@@ -172,25 +171,27 @@ class Learning(Block):
         self.gradient = self.buffer("gradient", settings.targets)
         self.by_condition = self.buffer("by_condition", self.conditions)
 
-        shapes = [weight.shape for layer in layers for weight in layer.weights]
-        widths = [len(bias) for layer in layers for bias in layer.biases]
-        ends = [torch.Size([settings.targets])] * 2
-        weights = sum(shape.numel() for shape in shapes)
-        self.flat = torch.zeros(weights + sum(widths) + 2 * settings.targets)
-        self._by_biases = self.flat[weights : weights + sum(widths)]
-        self._by_location, self._by_log_scale = views(self.flat[weights + sum(widths) :], ends)
+        shapes = [shape for layer in layers for shape in layer.shapes]
+        weights = sum(outputs * inputs for outputs, inputs in shapes)
+        biases = sum(outputs for outputs, _ in shapes)
+        self.flat = torch.zeros(weights + biases + 2 * settings.targets)
+        self._by_biases = self.flat[weights : weights + biases]
+        self._by_location = self.flat[weights + biases : -settings.targets]
+        self._by_log_scale = self.flat[-settings.targets :]
         # The kernels sum biases' gradients lane by lane; one sum over lanes at the end does the
         # rest.
-        self._sums = torch.zeros(sum(widths), LANES)
+        self._sums = torch.zeros(biases, LANES)
 
-        by_weights = views(self.flat[:weights], shapes)
-        sums = views(self._sums.view(-1), [torch.Size([width, LANES]) for width in widths])
         tapes = [self._there(number, layer) for number, layer in enumerate(layers)]
         there, self._calls = self._calls, []
-        for layer, tape in zip(reversed(layers), reversed(tapes), strict=True):
-            steps = len(layer.weights)
-            self._back(layer, tape, by_weights[-steps:], sums[-steps:])
-            del by_weights[-steps:], sums[-steps:]
+        by_network = unpack(self.flat[: weights + biases], [layer.shapes for layer in layers])
+        end = biases
+        for layer, tape, by in reversed(list(zip(layers, tapes, by_network, strict=True))):
+            widths = [len(bias) for bias in layer.biases]
+            start = end - sum(widths)
+            sums = self._sums[start:end].split(widths)  # type: ignore[no-untyped-call]
+            self._back(layer, tape, by.weights, sums)
+            end = start
         self._calls, self._calls_back = there, self._calls
 
     def run_back(self, pull: Tensor, per_scale: Tensor) -> None:
@@ -235,7 +236,7 @@ class Learning(Block):
         return _Tape(inputs, hiddens, drawn, raw, numbers)
 
     def _back(
-        self, layer: Layer, tape: _Tape, by_weights: list[Tensor], sums: list[Tensor]
+        self, layer: Layer, tape: _Tape, by_weights: list[Tensor], sums: Sequence[Tensor]
     ) -> None:
         settings, outgoing = self.settings, tape.raw
         backward = spline_kernels.spline_backward(settings.bins, settings.bound)
@@ -260,9 +261,3 @@ class Learning(Block):
         if self.of_rows:
             add = self.by_condition.addmm_
             self._calls.append(partial(add, first[: self.conditions], outgoing))
-
-
-def views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """Cut a flat vector into tensors of the given shapes, without copying."""
-    pieces = flat.split([shape.numel() for shape in shapes])  # type: ignore[no-untyped-call]
-    return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

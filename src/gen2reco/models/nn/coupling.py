@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +23,32 @@ ACTIVATIONS = {
     "silu": functional.silu,
 }
 
+Shapes = list[tuple[int, int]]
+"""Of a network's matrices, (outputs, inputs) each."""
+
+NEAR_IDENTITY = 0.05
+"""Scale of a fresh network's last layer: little happens, yet every layer has a gradient."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Matrices [outputs, inputs] and biases [outputs] of a conditioner, layer by layer."""
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+
+    def detach(self) -> Network:
+        """Return the same numbers in the same memory, without gradient bookkeeping."""
+        return Network([w.detach() for w in self.weights], [b.detach() for b in self.biases])
+
 
 class Coupling(nn.Module):
-    """Conditioner network and the two sets of targets, in plain PyTorch; `passes` runs it compiled.
+    """The two sets of targets and the shape of the conditioner network, whose numbers come along.
 
     Attributes:
         kept: rows of the targets that stay as they are and are read.
         moved: rows of the targets that are mapped.
-        layers: the conditioner, from (condition, kept targets) to the moved ones' raw parameters.
+        widths: of the conditioner, from (condition, kept targets) to the moved ones' parameters.
     """
 
     kept: Tensor
@@ -49,33 +69,68 @@ class Coupling(nn.Module):
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.int64))
         self.register_buffer("moved", torch.tensor(sorted(moved), dtype=torch.int64))
         outputs = len(moved) * spline.raw_parameters(bins)
-        widths = [conditions + len(kept), *hidden, outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
-        # Close to the identity, yet with a gradient for every layer from the first step on.
-        with torch.no_grad():
-            self.weights[-1].mul_(0.05)
-            self.biases[-1].zero_()
+        self.widths = [conditions + len(kept), *hidden, outputs]
 
     @property
-    def weights(self) -> list[Tensor]:
-        """Matrices of the conditioner, [outputs, inputs] each."""
-        return [cast("nn.Linear", layer).weight for layer in self.layers]
+    def shapes(self) -> Shapes:
+        """Shapes of the network's matrices."""
+        return [(outputs, inputs) for inputs, outputs in itertools.pairwise(self.widths)]
 
-    @property
-    def biases(self) -> list[Tensor]:
-        """Biases of the conditioner, [outputs] each."""
-        return [cast("nn.Linear", layer).bias for layer in self.layers]
+    def fresh(self) -> Network:
+        """Return random weights, with which the coupling is close to the identity."""
+        weights, biases = [], []
+        for outputs, inputs in self.shapes:
+            limit = 1.0 / math.sqrt(inputs)
+            weights.append(torch.empty(outputs, inputs).uniform_(-limit, limit))
+            biases.append(torch.empty(outputs).uniform_(-limit, limit))
+        weights[-1] *= NEAR_IDENTITY
+        biases[-1] *= 0.0
+        return Network(weights, biases)
 
-    def raw(self, state: Tensor, condition: Tensor, activation: str, dropout: float) -> Tensor:
+    def raw(
+        self,
+        network: Network,
+        state: Tensor,
+        condition: Tensor,
+        *,
+        activation: str,
+        dropout: float,
+    ) -> Tensor:
         """Return raw parameters [moved, 3 bins - 1, rows] of feature-major state and condition."""
         hidden = torch.cat([condition, state[self.kept]])
-        *layers, (weight, bias) = zip(self.weights, self.biases, strict=True)
+        *layers, (weight, bias) = zip(network.weights, network.biases, strict=True)
         for inner_weight, inner_bias in layers:
             hidden = torch.addmm(inner_bias[:, None], inner_weight, hidden)
             hidden = functional.dropout(ACTIVATIONS[activation](hidden), dropout, self.training)
         parameters = torch.addmm(bias[:, None], weight, hidden)
         moved = len(self.moved)
         return parameters.view(moved, len(weight) // moved, parameters.shape[1])
+
+
+def pack(networks: Sequence[Network]) -> Tensor:
+    """Return all matrices and then all biases as one vector.
+
+    One vector and not fifty tensors, because an optimiser's step on each costs as much as the
+    products do; biases side by side, because their gradients are summed at once.
+    """
+    weights = [weight for network in networks for weight in network.weights]
+    biases = [bias for network in networks for bias in network.biases]
+    return torch.cat([tensor.reshape(-1) for tensor in (*weights, *biases)])
+
+
+def unpack(vector: Tensor, shapes: Sequence[Shapes]) -> list[Network]:
+    """Return the networks that lie in a vector made by `pack`, without copying.
+
+    Args:
+        vector: of all networks.
+        shapes: of each network's matrices.
+    """
+    flat = [shape for network in shapes for shape in network]
+    sizes = [outputs * inputs for outputs, inputs in flat]
+    pieces = iter(torch.split(vector, [*sizes, *(outputs for outputs, _ in flat)]))
+    weights = [[next(pieces).view(shape) for shape in network] for network in shapes]
+    biases = [[next(pieces) for _ in network] for network in shapes]
+    return [Network(*pair) for pair in zip(weights, biases, strict=True)]
 
 
 def balanced_halves(targets: int, couplings: int, seed: int) -> list[list[int]]:

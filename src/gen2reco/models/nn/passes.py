@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gen2reco.models.nn.blocks import Density, Layer, Learning, Sampling, Settings, views
+from gen2reco.models.nn.blocks import Density, Layer, Learning, Sampling, Settings
+from gen2reco.models.nn.coupling import unpack
 from gen2reco.models.nn.lanes import LANES
 from gen2reco.models.nn.threads import over_blocks
 
@@ -35,18 +36,20 @@ class Passes:
 
     Args:
         couplings: from target space to noise.
+        networks: their networks' numbers, as `pack` lays them out.
         location: of the base, [targets]; `log_scale` likewise.
         bins: pieces of each spline.
         bound: splines act on [-bound, bound].
         activation: between hidden layers.
 
     Attributes:
-        parameters: all weights, then all biases, then location and log scale.
+        parameters: the networks' vector, location and log scale.
     """
 
     def __init__(
         self,
         couplings: Sequence[Coupling],
+        networks: Tensor,
         location: Tensor,
         log_scale: Tensor,
         *,
@@ -55,12 +58,11 @@ class Passes:
         activation: str,
     ) -> None:
         self._couplings = list(couplings)
-        self._layers = [Layer(coupling) for coupling in couplings]
+        unpacked = unpack(networks.detach(), [coupling.shapes for coupling in couplings])
+        self._layers = [Layer(*pair) for pair in zip(couplings, unpacked, strict=True)]
         self._location, self._log_scale = location.detach()[:, None], log_scale.detach()[:, None]
         self._settings = Settings(len(location), bins, bound, activation)
-        weights = [weight for coupling in couplings for weight in coupling.weights]
-        biases = [bias for coupling in couplings for bias in coupling.biases]
-        self.parameters = [*weights, *biases, location, log_scale]
+        self.parameters = [networks, location, log_scale]
         self._addresses = self._where()
         self._made = _Made()
 
@@ -114,7 +116,7 @@ class Passes:
         *,
         dropout: float,
         of_rows: bool = False,
-    ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
         """Return log p and the gradients of sum(upstream * log p).
 
         Args:
@@ -130,11 +132,11 @@ class Passes:
         """
         size = self._columns(len(target), learning=True)
         blocks = max(1, -(-len(target) // size))
-        shapes = [parameter.shape for parameter in self.parameters]
+        sizes = [len(parameter) for parameter in self.parameters]
         log_prob = torch.empty(len(target))
         by_target = torch.empty(target.shape if of_rows else 0)
         by_condition = torch.empty(condition.shape if of_rows else 0)
-        by_block = self._made.gradients(blocks, sum(shape.numel() for shape in shapes))
+        by_block = self._made.gradients(blocks, sum(sizes))
         seeds = torch.randint(1 << 31, (blocks,)) if dropout else torch.zeros(blocks).long()
         per_scale = torch.exp(-self._log_scale)
         options = {"dropout": dropout, "of_rows": of_rows}
@@ -160,7 +162,7 @@ class Passes:
         total = by_block[0].clone()
         for part in by_block[1:]:
             total += part
-        return log_prob, views(total, shapes), by_target, by_condition
+        return log_prob, torch.split(total, sizes), by_target, by_condition
 
     def _columns(self, rows: int, *, learning: bool = False) -> int:
         """Columns of a block, by the network's size and the number of rows, never by threads."""
