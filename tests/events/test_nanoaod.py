@@ -86,7 +86,7 @@ def test_the_rntuple_holds_records(tmp_path, make_events):
 
 
 def test_coffea_reads_it_adds_muons_and_follows_gen_references(tmp_path, make_events):
-    from coffea.nanoevents import NanoAODSchema, NanoEventsFactory  # noqa: PLC0415
+    from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
     class Schema(NanoAODSchema):
         warn_missing_crossrefs = False  # it knows dozens of collections that are not here

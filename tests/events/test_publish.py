@@ -59,7 +59,7 @@ def test_only_what_dead_processes_left_is_removed(tmp_path):
         "p = temporary_name(Path(sys.argv[1])); p.write_text('x'); print(p)"
     )
     run = [sys.executable, "-c", code, str(tmp_path / "a.root")]
-    dead = Path(subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip())  # noqa: S603
+    dead = Path(subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip())
     alive = temporary_name(tmp_path / "a.root")
     elsewhere = tmp_path / f".a.root.another-machine-{10**9}-0.part"
     foreign = tmp_path / ".settings.part"

@@ -244,7 +244,7 @@ for i in range(10**6):
 def kill_and_look(path, kills):
     for delay in np.random.default_rng(1).uniform(0, 0.2, kills):
         command = [sys.executable, "-c", KILLED, str(path)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"go\n"
         time.sleep(delay)
@@ -297,6 +297,6 @@ def test_memory_does_not_grow_with_the_events(tmp_path, name):
     peaks = []
     for chunks in (5, 50):
         command = [sys.executable, "-c", STREAMED, str(tmp_path / f"{chunks}.{name}"), str(chunks)]
-        run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(int(run.stdout))
     assert peaks[1] < 1.1 * peaks[0], f"kB for 100 000 and 1 000 000 events: {peaks}"

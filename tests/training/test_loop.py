@@ -223,7 +223,7 @@ def test_progress_is_reported(tmp_path):
 
 def test_scalars_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing import event_accumulator  # noqa: PLC0415
+    from tensorboard.backend.event_processing import event_accumulator
 
     result, _ = run(tmp_path, tensorboard=True)
     events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))

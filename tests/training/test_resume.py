@@ -47,7 +47,7 @@ def assert_same(folder, through):
 @pytest.mark.parametrize("mode", ["time", "write", "rename"])
 def test_a_fit_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, through, mode):
     script = Path(__file__).parent / "killed_fit.py"
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), mode, "1", "10"],
         check=True,
         capture_output=True,

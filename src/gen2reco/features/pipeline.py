@@ -44,7 +44,8 @@ class PartFeatures:
         blocks: encoding of each RECO quantity, or of the components that a transform mixes.
         ranges: training distribution of every GEN column that is read, by (block, name).
         findings: what the fit noticed.
-        standardize: whether the model's GEN columns have zero mean and unit deviation; RECO ones always do.
+        standardize: whether the model's GEN columns have zero mean and unit deviation; RECO ones
+            always do.
     """
 
     part: str
