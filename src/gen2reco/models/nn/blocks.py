@@ -37,31 +37,32 @@ class Layer:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all couplings share."""
+    """What all couplings share, and the base's location and log scale, [targets]."""
 
-    targets: int
+    location: Tensor
+    log_scale: Tensor
     bins: int
     bound: float
     activation: str
 
 
 class Block:
-    """State, condition and log slope of `size` columns, and the calls that change them.
+    """State, condition and density of `size` columns, and the calls that change them.
 
     Attributes:
         state: targets or noise, [targets, columns].
-        log_slope: log of the map's slope, [1, columns].
+        log_prob: log density but for the base's constant, [1, columns].
     """
 
     def __init__(self, layers: Sequence[Layer], settings: Settings, size: int) -> None:
-        self.settings, self.size = settings, size
+        self.settings, self.size, self.targets = settings, size, len(settings.location)
         self.conditions = layers[0].conditions
         self.seed = torch.zeros(1, dtype=torch.int64)
         self._buffers: dict[str, Tensor] = {}
         self._calls: list[Callable[[], Any]] = []
-        self.state = self.buffer("state", settings.targets)
-        self.inputs = self.buffer("inputs", self.conditions + settings.targets)
-        self.log_slope = self.buffer("log_slope", 1)
+        self.state = self.buffer("state", self.targets)
+        self.inputs = self.buffer("inputs", self.conditions + self.targets)
+        self.log_prob = self.buffer("log_prob", 1)
 
     def load(self, values: Tensor, condition: Tensor, start: int, stop: int) -> None:
         """Fill state and condition from rows [start, stop) of row-major tables, and pad with 0."""
@@ -70,7 +71,7 @@ class Block:
             rows[:, :width] = table[start:stop].t()
             if width < self.size:
                 rows[:, width:] = 0.0
-        self.log_slope.zero_()
+        self.log_prob.zero_()
 
     def run(self) -> None:
         """Carry the state through all couplings, in place."""
@@ -121,16 +122,19 @@ class Sampling(Block):
 
 
 class Density(Block):
-    """From targets to noise, with log slope."""
+    """From targets to noise, with the density."""
 
     def __init__(self, layers: Sequence[Layer], settings: Settings, size: int) -> None:
         super().__init__(layers, settings, size)
         forward = spline_kernels.spline_forward(settings.bins, settings.bound, keep=False)
-        unused = self.log_slope
+        unused = self.log_prob
         for layer in layers:
             raw, moved = self.network(layer), layer.moved
-            places = (self.state, self.log_slope, unused, moved)
+            places = (self.state, self.log_prob, unused, moved)
             self.call(forward, raw, layer.biases[-1], *places, len(moved))
+        base = kernels.normal_base(learning=False)
+        ends = (settings.location, settings.log_scale, self.log_prob)
+        self.call(base, self.state, *ends, self.targets)
 
 
 @dataclass(frozen=True)
@@ -168,19 +172,19 @@ class Learning(Block):
         self.dropout, self.of_rows = dropout, of_rows
         self._drawn = 0  # random numbers that dropout has used so far
         self.upstream = self.buffer("upstream", 1)
-        self.gradient = self.buffer("gradient", settings.targets)
+        self.gradient = self.buffer("gradient", self.targets)
         self.by_condition = self.buffer("by_condition", self.conditions)
 
         shapes = [shape for layer in layers for shape in layer.shapes]
         weights = sum(outputs * inputs for outputs, inputs in shapes)
         biases = sum(outputs for outputs, _ in shapes)
-        self.flat = torch.zeros(weights + biases + 2 * settings.targets)
-        self._by_biases = self.flat[weights : weights + biases]
-        self._by_location = self.flat[weights + biases : -settings.targets]
-        self._by_log_scale = self.flat[-settings.targets :]
-        # The kernels sum biases' gradients lane by lane; one sum over lanes at the end does the
-        # rest.
-        self._sums = torch.zeros(biases, LANES)
+        self.flat = torch.zeros(weights + biases + 2 * self.targets)
+        # The kernels sum gradients of biases and base lane by lane; one sum over lanes does the
+        # rest at the end.
+        self._sums, self._by_sums = (
+            torch.zeros(len(self.flat) - weights, LANES),
+            self.flat[weights:],
+        )
 
         tapes = [self._there(number, layer) for number, layer in enumerate(layers)]
         there, self._calls = self._calls, []
@@ -193,23 +197,19 @@ class Learning(Block):
             self._back(layer, tape, by.weights, sums)
             end = start
         self._calls, self._calls_back = there, self._calls
+        base = kernels.normal_base(learning=True)
+        ends = (settings.location, settings.log_scale, self.log_prob)
+        places = (self.upstream, self.gradient, self._sums[biases:])
+        self.call(base, self.state, *ends, *places, self.targets)
 
-    def run_back(self, pull: Tensor, per_scale: Tensor) -> None:
-        """Fill `flat`, `gradient` and `by_condition`.
-
-        Args:
-            pull: (noise before the base - location) / scale, [targets, columns].
-            per_scale: one over the base's scale, [targets, 1].
-        """
-        torch.sum(self.upstream * (pull * pull - 1.0), 1, out=self._by_log_scale)
-        torch.mul(pull * self.upstream, per_scale, out=self.gradient)
-        torch.sum(self.gradient, 1, out=self._by_location)
-        self.gradient.neg_()
-        self.by_condition.zero_()
+    def run(self) -> None:
+        """Carry the state to the base and the gradient back; fill `flat` and `by_condition`."""
         self._sums.zero_()
+        super().run()
+        self.by_condition.zero_()
         for call in self._calls_back:
             call()
-        torch.sum(self._sums, 1, out=self._by_biases)
+        torch.sum(self._sums, 1, out=self._by_sums)
 
     def _there(self, number: int, layer: Layer) -> _Tape:
         settings, kept = self.settings, len(layer.kept)
@@ -231,7 +231,7 @@ class Learning(Block):
         self.multiply(layer.weights[-1], incoming, raw)
         forward = spline_kernels.spline_forward(settings.bins, settings.bound, keep=True)
         numbers = self.buffer(f"{number}.kept", len(layer.moved) * spline_kernels.KEPT)
-        ends = (self.state, self.log_slope, numbers, layer.moved)
+        ends = (self.state, self.log_prob, numbers, layer.moved)
         self.call(forward, raw, layer.biases[-1], *ends, len(layer.moved))
         return _Tape(inputs, hiddens, drawn, raw, numbers)
 
@@ -255,7 +255,7 @@ class Learning(Block):
         self.multiply(outgoing, tape.inputs.t(), by_weights[0])
         first, kept = layer.weights[0].t(), len(layer.kept)
         if kept:
-            by_kept = self.buffer("by_kept", settings.targets)[:kept]
+            by_kept = self.buffer("by_kept", self.targets)[:kept]
             self.multiply(first[self.conditions :], outgoing, by_kept)
             self.call(kernels.move_rows(add=True), by_kept, self.gradient, layer.kept, kept)
         if self.of_rows:

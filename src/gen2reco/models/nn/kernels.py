@@ -1,4 +1,4 @@
-"""Small compiled loops around a flow's matrix products: activations, and rows taken or added to.
+"""Small compiled loops around a flow's matrix products: activations, rows, the normal base.
 
 The splines are in `spline_kernels`. Matrices are feature-major, [rows, columns], and the number of
 columns is a multiple of `LANES`.
@@ -98,6 +98,40 @@ def move_rows(*, add: bool) -> Kernel:
                 matrix[row, column] = matrix[row, column] + own[number, column]
             else:
                 own[number, column] = matrix[row, column]
+    return kernel.compile()
+
+
+@lru_cache(maxsize=2)
+def normal_base(*, learning: bool) -> Kernel:
+    """Return kernel (state, location, log_scale, log_prob, ..., rows, columns): the base's density.
+
+    It turns `state` into the pull, (state - location) / scale, and adds its normal log density to
+    `log_prob` [1, columns], but for the constant. With `learning` there are three arrays more:
+    `upstream` [1, columns], the gradient of log p; `gradient`, which becomes that of the state; and
+    `sums` [2 rows, LANES], which gains that of location and of log scale, one partial sum per lane.
+    """
+    arrays = ("state", "location", "log_scale", "log_prob")
+    more = ("upstream", "gradient", "sums") if learning else ()
+    kernel = Kernel("normal_base", arrays=arrays + more, counts=("rows", "columns"))
+    state, log_prob, rows = kernel["state"], kernel["log_prob"], kernel.count("rows")
+    for row in kernel.loop(rows):
+        location, log_scale = kernel["location"].same(row), kernel["log_scale"].same(row)
+        per_scale = exp2(clamp(log_scale * -_PER_LN2, -LARGEST_LOGIT, LARGEST_LOGIT))
+        for column in kernel.loop(kernel.count("columns"), LANES):
+            pull = (state[row, column] - location) * per_scale
+            state[row, column] = pull
+            density = fma(pull * pull, -0.5, log_prob[kernel.zero, column])
+            log_prob[kernel.zero, column] = density - log_scale
+            if learning:
+                upstream, sums = kernel["upstream"][kernel.zero, column], kernel["sums"]
+                by_pull = upstream * pull
+                by_location = by_pull * per_scale
+                kernel["gradient"][row, column] = by_location * -1.0
+                second = kernel.plus(row, rows)
+                sums[row, kernel.zero] = sums[row, kernel.zero] + by_location
+                sums[second, kernel.zero] = sums[second, kernel.zero] + fma(
+                    by_pull, pull, upstream * -1.0
+                )
     return kernel.compile()
 
 

@@ -60,8 +60,9 @@ class Passes:
         self._couplings = list(couplings)
         unpacked = unpack(networks.detach(), [coupling.shapes for coupling in couplings])
         self._layers = [Layer(*pair) for pair in zip(couplings, unpacked, strict=True)]
-        self._location, self._log_scale = location.detach()[:, None], log_scale.detach()[:, None]
-        self._settings = Settings(len(location), bins, bound, activation)
+        base = location.detach(), log_scale.detach()
+        self._settings = Settings(*base, bins, bound, activation)
+        self._constant = 0.5 * len(location) * math.log(2.0 * math.pi)
         self.parameters = [networks, location, log_scale]
         self._addresses = self._where()
         self._made = _Made()
@@ -77,14 +78,15 @@ class Passes:
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return targets [rows, targets] from noise of the same shape."""
         size = self._columns(len(noise))
-        scale = torch.exp(self._log_scale)
+        location = self._settings.location[:, None]
+        scale = torch.exp(self._settings.log_scale)[:, None]
         with torch.inference_mode(False):
             sampled = torch.empty(noise.shape)
 
         def work(_: int, start: int, stop: int) -> None:
             block = self._made.get(Sampling, self._layers, self._settings, size)
             block.load(noise, condition, start, stop)
-            torch.addcmul(self._location, block.state, scale, out=block.state)
+            torch.addcmul(location, block.state, scale, out=block.state)
             block.run()
             sampled[start:stop] = block.state[:, : stop - start].t()
 
@@ -101,9 +103,9 @@ class Passes:
             block = self._made.get(Density, self._layers, self._settings, size)
             block.load(target, condition, start, stop)
             block.run()
-            pull = self._pull(block.state)
-            log_prob[start:stop] = self._log_prob(block.log_slope, pull)[: stop - start]
-            noise[start:stop] = pull[:, : stop - start].t()
+            width = stop - start
+            torch.sub(block.log_prob[0, :width], self._constant, out=log_prob[start:stop])
+            noise[start:stop] = block.state[:, :width].t()
 
         over_blocks(work, len(target), size)
         return noise, log_prob
@@ -138,7 +140,6 @@ class Passes:
         by_condition = torch.empty(condition.shape if of_rows else 0)
         by_block = self._made.gradients(blocks, sum(sizes))
         seeds = torch.randint(1 << 31, (blocks,)) if dropout else torch.zeros(blocks).long()
-        per_scale = torch.exp(-self._log_scale)
         options = {"dropout": dropout, "of_rows": of_rows}
 
         def work(number: int, start: int, stop: int) -> None:
@@ -149,9 +150,7 @@ class Passes:
             block.upstream[0, :width] = upstream[start:stop]
             block.upstream[0, width:] = 0.0
             block.run()
-            pull = self._pull(block.state)
-            log_prob[start:stop] = self._log_prob(block.log_slope, pull)[:width]
-            block.run_back(pull, per_scale)
+            torch.sub(block.log_prob[0, :width], self._constant, out=log_prob[start:stop])
             by_block[number] = block.flat
             if of_rows:
                 by_target[start:stop] = block.gradient[:, :width].t()
@@ -172,13 +171,6 @@ class Passes:
             # Even a small batch should occupy two cores.
             size = min(size, max(128, _power_of_two(rows // 2)))
         return min(size, max(1, -(-rows // LANES)) * LANES)
-
-    def _pull(self, state: Tensor) -> Tensor:
-        return (state - self._location) * torch.exp(-self._log_scale)
-
-    def _log_prob(self, log_slope: Tensor, pull: Tensor) -> Tensor:
-        constant = self._log_scale.sum() + 0.5 * len(pull) * math.log(2.0 * math.pi)
-        return log_slope[0] - 0.5 * (pull * pull).sum(0) - constant
 
 
 class _Made(threading.local):
