@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHUNK = 10 * BLOCK
 """GEN events per step: whole blocks of the models, small beside the memory of the libraries."""
+TASK = 100_000
+"""GEN events of one task of a worker."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,9 @@ def _simulate_in_workers(
 
     Meanwhile `workers` processes work ahead, by at most two tasks each.
     """
-    starts = iter(range(0, source.entries, job.chunk))
+    # A task is a run of chunks about as long as a row group, which is read as a whole.
+    step = job.chunk * max(1, TASK // job.chunk)
+    starts = iter(range(0, source.entries, step))
     pending: deque[Future[Any]] = deque()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
@@ -285,7 +289,7 @@ def _simulate_in_workers(
             while True:
                 while len(pending) < 2 * workers and (start := next(starts, None)) is not None:
                     pending.append(
-                        pool.submit(_simulate_range, start, min(start + job.chunk, source.entries))
+                        pool.submit(_simulate_range, start, min(start + step, source.entries))
                     )
                 if not pending:
                     return
