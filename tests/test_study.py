@@ -121,7 +121,7 @@ def test_numbers_stand_for_themselves():
     ("old", "new", "message"),
     [
         ("training:", "trainin:", "unknown key 'trainin'. Did you mean 'training'?"),
-        ("epochs: 24", "epoch: 24", "unknown key 'training.epoch'. Did you mean 'epochs'?"),
+        ("epochs: 32", "epoch: 24", "unknown key 'training.epoch'. Did you mean 'epochs'?"),
         (
             "relative_to: gen_mu.pt",
             "relativ_to: gen_mu.pt",
@@ -133,8 +133,8 @@ def test_numbers_stand_for_themselves():
             "unknown key 'validation.responses.mu_pt.kinds'. Did you mean 'kind'?",
         ),
         ("description: W", "zzz: W", "unknown key 'zzz'. Allowed here: define, description"),
-        ("epochs: 24", "epochs: many", "training.epochs: Input should be a valid integer"),
-        ("epochs: 24", "epochs: 0", "training.epochs: Input should be greater than or equal to 1"),
+        ("epochs: 32", "epochs: many", "training.epochs: Input should be a valid integer"),
+        ("epochs: 32", "epochs: 0", "training.epochs: Input should be greater than or equal to 1"),
         ("kind: ratio}", "kind: ratios}", "mu_pt.kind: Input should be 'ratio', 'difference'"),
         ("{name: gen_mu_eta, value", "{value", "'parts.0.condition.1.name' is missing"),
         ("{kind: rotate, given", "{given", "'parts.0.target.7.transform.0.kind' is missing"),
@@ -224,10 +224,10 @@ def test_overrides():
     )
     part = study.parts[0]
     assert study.training.epochs == 3
-    assert part.model == {"kind": "flow", "couplings": 8, "hidden": [8], "bins": 4}
+    assert part.model == {"kind": "flow", "couplings": 8, "hidden": [8], "bins": 4, "dropout": 0.05}
     assert part.rows.match.max_delta_r == 0.2
     assert study.define["far"] == "count(Jet)"
-    assert load_study("wjet").training.epochs == 24
+    assert load_study("wjet").training.epochs == 32
 
 
 @pytest.mark.parametrize(
