@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from gen2reco.validation import plots, spectra
-from gen2reco.validation.wording import p_value, plus_minus, verdict_line
+from gen2reco.validation.wording import p_equals, plus_minus, verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def gallery(
             "coverage",
             f"{pit.name}: largest deviation {100 * pit.deviation.value:.2f} % "
             f"(95 % of covered: {100 * pit.deviation.null_95:.2f} %), "
-            f"p = {p_value(pit.test.p_holm)} (Holm).",
+            f"{p_equals(pit.test.p_holm)} (Holm).",
             f"Shares of ten rank deciles of {pit.name} around 10 percent.",
             lambda pit=pit: plots.pit_plot(pit),  # type: ignore[misc]
             "small",
@@ -66,7 +66,7 @@ def gallery(
             f"{matrix.kind.capitalize()} coefficients: Frobenius norm of the difference "
             f"{matrix.frobenius.value:.3f} (95 % of re-splits: {matrix.frobenius.null_95:.3f}), "
             f"largest element {matrix.largest.value:.3f} ({matrix.largest.null_95:.3f}) between "
-            f"{plots.short_name(matrix.pair[0])} and {plots.short_name(matrix.pair[1])}.",
+            f"{plots.long_name(matrix.pair[0])} and {plots.long_name(matrix.pair[1])}.",
             f"{matrix.kind} correlation matrices of FullSim, FastSim and their difference.",
             lambda matrix=matrix: plots.correlation_plot(matrix),  # type: ignore[misc]
             "wide",
@@ -89,8 +89,8 @@ def gallery(
             f"{r.name} against {r.by}: largest shift of the median "
             f"{plus_minus(r.largest_closure.value, r.largest_closure.error)} widths "
             f"(95 % of re-splits: {r.largest_closure.null_95:.2g}); "
-            f"p = {p_value(r.scale.p)} (scale), "
-            f"{p_value(r.resolution.p)} (resolution).",
+            f"{p_equals(r.scale.p)} (scale), "
+            f"{p_equals(r.resolution.p)} (resolution).",
             f"Median and half 68 percent width of the {r.name} response in bins of {r.by}.",
             lambda r=r: plots.response_plot(r),  # type: ignore[misc]
         )
@@ -161,8 +161,7 @@ def _spectra(assessment: Assessment) -> Iterator[Plot]:
             "pictures",
             f"{picture.name}, the same {picture.events} GEN events on both sides; "
             f"Spearman with RECO: FastSim {fast:.3f}"
-            + (f", GEN {gen:.3f}." if picture.gen else ".")
-            + " FastSim cannot be closer to RECO than GEN is: it draws anew.",
+            + (f", GEN {gen:.3f}." if picture.gen else "."),
             f"FastSim against RECO and GEN against RECO of {picture.name}.",
             lambda picture=picture: plots.picture_plot(picture),  # type: ignore[misc]
             "wide",

@@ -65,7 +65,7 @@ def picture_plot(picture: Picture2D) -> Figure:
             set_title(axis, f"{name} against RECO", f"Spearman {rho:.3f}")
         place = axes[-1].get_position()
         bar = figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.16 / width, place.height))
-        figure.colorbar(mesh, cax=bar, label="events")
+        figure.colorbar(mesh, cax=bar, label="events").minorticks_off()
         figure.set_dpi(DPI)
         return figure
 
@@ -169,7 +169,7 @@ def pit_plot(pit: Pit) -> Figure:
         axis.set_xlabel("rank of the truth among draws")
         axis.set_ylabel("rows per decile [%]")
         place_labels(axis)
-        set_title(axis, _symbol(pit.label), f"p = {_p(pit.test.p_holm)}")
+        set_title(axis, _symbol(pit.label), _p(pit.test.p_holm))
         return figure
 
 
@@ -319,6 +319,11 @@ def _headroom(axis: Axes, share: float) -> None:
     axis.set_ylim(low, high + share * (high - low))
 
 
+def long_name(key: str) -> str:
+    """Name of a column in a sentence."""
+    return f"the response of {key.removeprefix('response:')}" if ":" in key else key
+
+
 def short_name(key: str) -> str:
     """Name of a column where there is little room."""
     return f"{key.removeprefix('response:')} resp." if key.startswith("response:") else key
@@ -333,4 +338,4 @@ def _number(value: Any) -> float:
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-3 else "< 0.001"
+    return f"p = {value:.2g}" if value >= 1e-3 else "p < 0.001"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import mplhep
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from gen2reco.validation.labels import split_unit
 from gen2reco.validation.pictures import (
@@ -118,20 +118,29 @@ def _spectrum_axes(axis: Axes, shape: Distribution, edges: Reals, full: Reals, f
         filled = full[full > 0]
         low = 0.5 * float(filled.min()) if len(filled) else 0.1
         axis.set_yscale("log")
+        axis.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylim(low, top * (top / low) ** 0.4)
     else:
         axis.set_ylim(min(0.0, 1.1 * float(full.min())), 1.42 * top)
-    handles, names = axis.get_legend_handles_labels()
-    order = sorted(
-        range(len(names)),
-        key=lambda i: (
-            ("FullSim", "FastSim", "GEN").index(names[i])
-            if names[i] in ("FullSim", "FastSim", "GEN")
-            else 3
-        ),
+    _legend(axis)
+
+
+def _legend(axis: Axes) -> None:
+    """Legend in the free strip above the data, FullSim first, bands last."""
+    entries = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    first = [name for name in ("FullSim", "FastSim", "GEN") if name in entries]
+    names = first + [name for name in entries if name not in first]
+    axis.legend(
+        [entries[name] for name in names],
+        names,
+        loc="upper center",
+        ncols=3,
+        fontsize=11,
+        handlelength=1.3,
+        columnspacing=0.9,
+        borderaxespad=0.3,
     )
-    axis.legend([handles[i] for i in order], [names[i] for i in order], loc="upper center", ncols=3,
-                borderaxespad=0.3)  # fmt: skip
 
 
 def _stairs_band(
@@ -158,9 +167,13 @@ def _stairs_band(
 
 
 def _ratio_range(ratio: Reals, error: Reals) -> tuple[float, float]:
-    """The tightest of a few ranges that holds the well measured bins."""
-    good = np.isfinite(ratio) & (error < 0.35)
-    reach = float(np.max(np.abs(ratio[good] - 1) + error[good], initial=0.0))
+    """The tightest of a few ranges that holds the well measured bins and most of the others."""
+    there = np.isfinite(ratio)
+    off = np.abs(ratio - 1)
+    good = there & (error < 0.35)
+    reach = float(np.max(off[good] + error[good], initial=0.0))
+    if there.any():
+        reach = max(reach, float(np.quantile(off[there], 0.7)))
     for limit in (0.2, 0.5):
         if reach <= limit:
             return 1 - limit, 1 + limit

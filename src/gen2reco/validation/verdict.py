@@ -139,7 +139,7 @@ def checks(
             "copies of GEN",
             Metric(worst.equal[1], 0.0, worst.equal[0], worst.equal[0]),
             1.0 if worst.agrees else 0.0,
-            title(worst),
+            "" if worst.agrees else title(worst),
         )
     if classifier:
         add("C2ST excess", classifier.excess, classifier.p, "")

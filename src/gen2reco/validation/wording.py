@@ -22,6 +22,12 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
 
 
+def p_equals(p: float) -> str:
+    """Write a p-value with its sign: `p = 0.03`, `p < 0.0001`."""
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def ratio(value: float) -> str:
     """Write a ratio with two decimals; large ones with three digits."""
     if value is None or not math.isfinite(value):
@@ -58,10 +64,8 @@ def verdict_line(quantity: Quantity) -> str:
         return f"copy of GEN in {quantity.equal[1]:.2%} of FastSim, {quantity.word}"
     if quantity.categories:
         worst = max(quantity.categories.pulls, key=abs)
-        p = p_value(quantity.categories.test.p)
-        return (
-            f"largest difference of a share {worst:+.1f} standard errors, p = {p}, {quantity.word}"
-        )
+        p = p_equals(quantity.categories.test.p)
+        return f"largest difference of a share {worst:+.1f} standard errors, {p}, {quantity.word}"
     if quantity.w1 and quantity.floor_ratio:
         unit = split_unit(quantity.label)[1]
         w1, ratio = quantity.w1, quantity.floor_ratio
