@@ -191,7 +191,7 @@ class TestBadGen:
 
     def test_error_names_file_quantity_and_row(self, small_emulator, broken, tmp_path):
         with pytest.raises(
-            EventFileError, match=r"broken\.parquet.*row 17.*(gen_met|GenMET).*nan.*--policy"
+            EventFileError, match=r"broken\.parquet.*row 17.*(gen_met|GenMET).*NaN.*--policy"
         ):
             simulate(small_emulator, broken, tmp_path / "reco.parquet")
         assert not list(tmp_path.glob("*reco*"))

@@ -43,7 +43,7 @@ def refuse_existing(path: Path) -> None:
         OutputExistsError: naming the file and what to do.
     """
     if os.path.lexists(path):
-        message = f"{path} is already there; choose another name, or overwrite it on purpose"
+        message = f"{path} is already there; choose another name, or replace it with --overwrite (in Python: overwrite=True)"
         raise OutputExistsError(message)
 
 
