@@ -101,9 +101,15 @@ def test_state_survives_a_file_to_the_bit(family, tmp_path):
     other = models.build(*family).eval()
     noise = noise_for(model, 100)
     sample(other, batch.condition, noise)  # a model in use takes new weights too
-    other.load_state_dict(load_file(path))
-    assert torch.equal(sample(model, batch.condition, noise), sample(other, batch.condition, noise))
-    assert torch.equal(model.loss(batch), other.loss(batch))
+    sampled = sample(model, batch.condition, noise)
+    for assign in (False, True):
+        other.load_state_dict(load_file(path), assign=assign)
+        assert torch.equal(sampled, sample(other, batch.condition, noise))
+        assert torch.equal(model.loss(batch), other.loss(batch))
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.mul_(0.5)
+        assert not torch.equal(sampled, sample(other, batch.condition, noise))
 
 
 def test_a_copy_is_independent(family):

@@ -81,6 +81,7 @@ class Flow(Model):
         self.log_scale = nn.Parameter(torch.zeros(shape.targets))
         self._reported = ""
         self._held: Passes | None = None
+        self._addresses: list[int] = []
 
     @property
     def noise(self) -> Noise:
@@ -95,7 +96,7 @@ class Flow(Model):
             passes = self._passes()
             dropout = self.config.dropout if self.training else 0.0
             tensors = (batch.target, self._read(batch.condition), batch.weight)
-            return _apply(_Loss, passes, dropout, tensors)
+            return self._differentiable(_Loss, passes, dropout, tensors)
         return weighted_mean(-self.log_prob(batch.target, batch.condition), batch.weight)
 
     def log_prob(self, target: Tensor, condition: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class Flow(Model):
             return self._density(target, condition)[1]
         passes = self._passes()
         if torch.is_grad_enabled():
-            return _apply(_LogProb, passes, target, condition)
+            return self._differentiable(_LogProb, passes, target, condition)
         return passes.density(target, condition)[1]
 
     def invert(self, target: Tensor, condition: Tensor) -> Tensor:
@@ -172,13 +173,8 @@ class Flow(Model):
 
     def _pairs(self) -> list[tuple[Coupling, Network]]:
         couplings = self._couplings()
-        return list(
-            zip(
-                couplings,
-                unpack(self.networks, [coupling.shapes for coupling in couplings]),
-                strict=True,
-            )
-        )
+        networks = unpack(self.networks, [coupling.shapes for coupling in couplings])
+        return list(zip(couplings, networks, strict=True))
 
     def _raw(
         self, coupling: Coupling, network: Network, state: Tensor, condition: Tensor
@@ -187,7 +183,12 @@ class Flow(Model):
         return coupling.raw(network, state, condition, activation=activation, dropout=dropout)
 
     def _passes(self) -> Passes:
-        if self._held is None or not self._held.current():
+        rows = [rows for pair in self._couplings() for rows in (pair.kept, pair.moved)]
+        tensors = (self.networks, self.location, self.log_scale, *rows)
+        # Weights that moved in memory need passes of their own.
+        addresses = [tensor.data_ptr() for tensor in tensors]
+        if self._held is None or self._addresses != addresses:
+            self._addresses = addresses
             config = self.config
             self._held = Passes(
                 self._couplings(),
@@ -199,6 +200,10 @@ class Flow(Model):
                 activation=config.activation,
             )
         return self._held
+
+    def _differentiable(self, function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+        tensors = (*arguments, self.networks, self.location, self.log_scale)
+        return cast("Tensor", function.apply(*tensors))  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy makes its own passes: these hold addresses and buffers of this one.
@@ -216,11 +221,6 @@ class Flow(Model):
         pull = (state.t() - self.location) * torch.exp(-self.log_scale)
         constant = self.log_scale.sum() + 0.5 * self.shape.targets * math.log(2.0 * math.pi)
         return pull, log_slope - 0.5 * (pull * pull).sum(1) - constant
-
-
-def _apply(function: type[torch.autograd.Function], passes: Passes, *arguments: Any) -> Tensor:
-    result = function.apply(passes, *arguments, *passes.parameters)  # type: ignore[no-untyped-call]
-    return cast("Tensor", result)
 
 
 class _Loss(torch.autograd.Function):

@@ -41,9 +41,6 @@ class Passes:
         bins: pieces of each spline.
         bound: splines act on [-bound, bound].
         activation: between hidden layers.
-
-    Attributes:
-        parameters: the networks' vector, location and log scale.
     """
 
     def __init__(
@@ -57,23 +54,13 @@ class Passes:
         bound: float,
         activation: str,
     ) -> None:
-        self._couplings = list(couplings)
         unpacked = unpack(networks.detach(), [coupling.shapes for coupling in couplings])
         self._layers = [Layer(*pair) for pair in zip(couplings, unpacked, strict=True)]
         base = location.detach(), log_scale.detach()
         self._settings = Settings(*base, bins, bound, activation)
         self._constant = 0.5 * len(location) * math.log(2.0 * math.pi)
-        self.parameters = [networks, location, log_scale]
-        self._addresses = self._where()
+        self._sizes = [len(networks), len(location), len(log_scale)]
         self._made = _Made()
-
-    def current(self) -> bool:
-        """Whether weights and row numbers still are where they were when this was made."""
-        return self._addresses == self._where()
-
-    def _where(self) -> list[int]:
-        rows = [rows for coupling in self._couplings for rows in (coupling.kept, coupling.moved)]
-        return [tensor.data_ptr() for tensor in (*self.parameters, *rows)]
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return targets [rows, targets] from noise of the same shape."""
@@ -129,16 +116,15 @@ class Passes:
             of_rows: whether the gradients of target and condition are wanted too.
 
         Returns:
-            log p [rows]; gradients of `parameters`; of target and of condition, empty unless
-            wanted.
+            log p [rows]; gradients of networks, location and log scale; of target and of
+            condition, empty unless wanted.
         """
         size = self._columns(len(target), learning=True)
         blocks = max(1, -(-len(target) // size))
-        sizes = [len(parameter) for parameter in self.parameters]
         log_prob = torch.empty(len(target))
         by_target = torch.empty(target.shape if of_rows else 0)
         by_condition = torch.empty(condition.shape if of_rows else 0)
-        by_block = self._made.gradients(blocks, sum(sizes))
+        by_block = self._made.gradients(blocks, sum(self._sizes))
         seeds = torch.randint(1 << 31, (blocks,)) if dropout else torch.zeros(blocks).long()
         options = {"dropout": dropout, "of_rows": of_rows}
 
@@ -161,7 +147,7 @@ class Passes:
         total = by_block[0].clone()
         for part in by_block[1:]:
             total += part
-        return log_prob, torch.split(total, sizes), by_target, by_condition
+        return log_prob, torch.split(total, self._sizes), by_target, by_condition
 
     def _columns(self, rows: int, *, learning: bool = False) -> int:
         """Columns of a block, by the network's size and the number of rows, never by threads."""
