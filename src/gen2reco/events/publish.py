@@ -43,7 +43,10 @@ def refuse_existing(path: Path) -> None:
         OutputExistsError: naming the file and what to do.
     """
     if os.path.lexists(path):
-        message = f"{path} is already there; choose another name, or replace it with --overwrite (in Python: overwrite=True)"
+        message = (
+            f"{path} is already there; choose another name, or replace it with --overwrite"
+            " (in Python: overwrite=True)"
+        )
         raise OutputExistsError(message)
 
 
