@@ -1,10 +1,14 @@
+import io
+import re
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from gen2reco.validation import assess
 from gen2reco.validation.gallery import gallery
-from gen2reco.validation.pictures import png_bytes, svg_bytes
+from gen2reco.validation.pictures import png_bytes, style, svg_bytes
 from gen2reco.validation.plots import loss_plot
 
 HISTORY = [
@@ -79,3 +83,16 @@ def test_labels_carry_units(figures):
 def test_a_history_of_one_epoch_or_without_losses_is_drawn():
     assert svg_bytes(loss_plot(HISTORY[:1]))
     assert svg_bytes(loss_plot([{"epoch": 1}]))
+
+
+def test_compact_svg_keeps_every_colour(figures):
+    for name in ("roc", "distribution-pt", "floor-ratios"):
+        figure = figures[name][0].draw()
+        stream = io.BytesIO()
+        with style():
+            FigureCanvasSVG(figure).print_svg(stream)
+        whole, compact = stream.getvalue().decode(), svg_bytes(figure).decode()
+        for paint in ("fill", "stroke"):
+            pattern = rf"{paint}: (#[0-9a-f]{{6}})"
+            assert set(re.findall(pattern, compact)) == set(re.findall(pattern, whole)), name
+        assert len(compact) < 0.85 * len(whole)

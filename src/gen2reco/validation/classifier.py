@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 AXIS: Reals = np.linspace(0.0, 1.0, 101)
 BINS = 255
+"""Quantile bins of a feature, as many as the trees can hold."""
 WORTH_PROCESSES = 6000
 """Fewer rows than this are fitted before other processes have started."""
-"""Quantile bins of a feature, as many as the trees can hold."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def cross_fit(
         for i, table in enumerate(tables)
         for fold in range(settings.folds)
     ]
-    workers = min(settings.threads or len(os.sched_getaffinity(0)), len(jobs))
+    workers = min(settings.threads or _cores(), len(jobs))
     if len(tables[0].fold) < WORTH_PROCESSES:
         workers = 1
     found = Parallel(n_jobs=workers)(delayed(_fit)(*job) for job in jobs)
@@ -126,6 +126,12 @@ def cross_fit(
         areas.append(float(np.mean([value for value, _ in part])))
         curves.append(np.mean([curve for _, curve in part], axis=0))
     return areas, curves
+
+
+def _cores() -> int:
+    """Cores this process may use; not every system can say, then all."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Settings:
         classifier_resplits: re-splits of FullSim that make the null of the C2ST.
         folds: cross-fitted folds of the C2ST.
         early_stopping: let the classifier stop early; less sharp, faster.
-        threads: threads that fit classifiers; 0: one per core.
+        threads: processes that fit classifiers; 0: one per core.
         bins: bins of a distribution.
         response_bins: bins of GEN pt or eta for scale and resolution.
         response_resplits: re-splits that make the null of scale and resolution.
