@@ -25,8 +25,9 @@ from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.features import PartFeatures
 from gen2reco.models.protocol import Batch, Shape
+from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
-from gen2reco.rows.tables import Table, build_table, columns_needed
+from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.study import Part, Study, load_study
 from gen2reco.training import check_health, fit_ensemble
 
@@ -140,9 +141,9 @@ def train(
     tables, reference = read_tables(study, source)
 
     trained, rows, findings, advice, histories = [], {}, {}, {}, {}
-    for part in study.parts:
+    for part in study.stages:
         models.parse(part.model)
-    for part in study.parts:
+    for part in study.stages:
         result = _train_part(
             study, part, tables[part.name], scratch, resume, workers, tensorboard, progress
         )
@@ -195,23 +196,27 @@ def bundled_sample(study: str) -> Path:
 
 
 def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak.Array]:
-    """Build the table of every part from all events of training and validation, never of test.
+    """Build the table of every stage from all events of training and validation, never of test.
 
     Returns:
-        Part name -> table, and the first events (all columns read) that fill a row in every part.
+        Name of part or presence -> table, and the first events (all columns read) that fill a row
+        in every part with one row per event.
     """
     needed: dict[str, None] = {}
-    for part in study.parts:
+    for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
-    collected: dict[str, list[Table]] = {part.name: [] for part in study.parts}
+    collected: dict[str, list[Table]] = {part.name: [] for part in study.stages}
     reference: ak.Array | None = None
     for chunk in source.chunks(columns=list(needed)):
         usable = np.ones(len(chunk.events), dtype=bool)
-        for part in study.parts:
-            table = build_table(study, part, chunk.events, targets=True, where=chunk.file)
+        names = Namespace(chunk.events, study.define)
+        for part in study.stages:
+            table = build_table(study, part, names, targets=True, where=chunk.file)
             if part.rows.kind == "event":
                 usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
             collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
+            if part is not study.stages[-1]:
+                names = with_part(names, part, table, typed(part, table.target))
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {name: Table.concatenate(pieces) for name, pieces in collected.items()}
@@ -271,7 +276,7 @@ def _train_part(
     tensorboard: bool,
     progress: Callable[[Progress], None] | None,
 ) -> _PartResult:
-    settings = study.training
+    settings = study.training_of(part)
     which = split(table.keys)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
     features = PartFeatures.fit(
