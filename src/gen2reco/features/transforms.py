@@ -32,6 +32,9 @@ KINDS: dict[str, type[Transform]] = {
 NOISE, GEN = "<noise>", "<gen>"
 """Names of the columns that the pipeline supplies; no expression of a study reads like that."""
 
+EDGE = 1e-3
+"""Such noise stays this far from 0 and 1: float32 must not round a row out of its interval."""
+
 SUPPLIED = {"noise": NOISE}
 """Roles that the pipeline fills itself -> name of the column."""
 

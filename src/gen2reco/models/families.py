@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen2reco.errors import StudyError, nearest
+from gen2reco.models.classifier import ClassifierConfig
 from gen2reco.models.flow import FlowConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from gen2reco.models.protocol import Model, Shape
 
-Settings = Annotated[FlowConfig | QuantileConfig, Field(discriminator="kind")]
+Settings = Annotated[ClassifierConfig | FlowConfig | QuantileConfig, Field(discriminator="kind")]
 
 _settings: TypeAdapter[ModelConfig] = TypeAdapter(Settings)
 
@@ -36,9 +37,20 @@ def parse(block: Mapping[str, Any]) -> ModelConfig:
 
 
 def build(settings: ModelConfig | Mapping[str, Any], shape: Shape) -> Model:
-    """Return a freshly initialised model for rows of `shape`, from settings or a `model` block."""
+    """Return a freshly initialised model for rows of `shape`, from settings or a `model` block.
+
+    Raises:
+        StudyError: the settings are wrong, or the family cannot have targets of this shape.
+    """
     config = settings if isinstance(settings, ModelConfig) else parse(settings)
+    if shape.levels and not config.takes_levels:
+        raise StudyError(f"model.kind: a {config.kind} has no discrete columns for its targets")
     return config.build(shape)
+
+
+def takes_levels(block: Mapping[str, Any]) -> bool:
+    """Return whether the family of a `model` block has discrete columns for flags and the like."""
+    return parse(block).takes_levels
 
 
 def config_schema() -> dict[str, Any]:

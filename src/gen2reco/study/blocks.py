@@ -138,6 +138,9 @@ Transforms = Annotated[tuple[TransformSpec, ...], BeforeValidator(_as_specs)]
 Expressions = Annotated[tuple[Expression, ...], BeforeValidator(_as_tuple)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
+Atom = Annotated[float, Field(allow_inf_nan=False)]
+Atoms = Annotated[tuple[Atom, ...], BeforeValidator(_as_tuple)]
+
 
 class Condition(Block):
     """One GEN quantity that the model sees."""
@@ -161,11 +164,20 @@ class Target(Block):
     )
     relative_to: Expressions = ()
     transform: Transforms = ()
+    atoms: Atoms = Field(
+        default=(),
+        description="values taken exactly in part of the rows, beside those that are found: of"
+        " `value`, or relative to GEN with `relative_to`; before the transforms",
+    )
 
     @model_validator(mode="after")
     def _components_agree(self) -> Target:
         for name in self.name:
             check_name(name)
+        if self.atoms and self.kind in {"flag", "category"}:
+            raise ValueError(f"a {self.kind} takes each of its values exactly; leave out `atoms`")
+        if len(set(self.atoms)) < len(self.atoms):
+            raise ValueError("the same value is listed twice under atoms")
         if len(self.name) != len(self.value):
             raise ValueError(f"{len(self.name)} names but {len(self.value)} values")
         if self.relative_to and len(self.relative_to) != len(self.value):

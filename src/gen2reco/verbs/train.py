@@ -280,7 +280,11 @@ def _train_part(
     which = split(table.keys)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
     features = PartFeatures.fit(
-        part, learned, settings.seed, standardize=part.model["kind"] != "quantile"
+        part,
+        learned,
+        settings.seed,
+        standardize=part.model["kind"] != "quantile",
+        levels=models.takes_levels(part.model),
     )
     batches = [_batch(features, rows, settings.seed) for rows in (learned, held)]
     shape = Shape(*features.shape)
