@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from gen2reco.errors import StudyError, nearest
 from gen2reco.models.classifier import ClassifierConfig
 from gen2reco.models.flow import FlowConfig
+from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from gen2reco.models.protocol import Model, Shape
 
-Settings = Annotated[ClassifierConfig | FlowConfig | QuantileConfig, Field(discriminator="kind")]
+Settings = Annotated[
+    ClassifierConfig | FlowConfig | MixedConfig | QuantileConfig, Field(discriminator="kind")
+]
 
 _settings: TypeAdapter[ModelConfig] = TypeAdapter(Settings)
 
@@ -69,9 +72,17 @@ def _explain(item: Any, block: Mapping[str, Any]) -> str:
         known = ", ".join(sorted(kinds))
         return f"model.kind: there is no family {kind!r}; known are {known}.{nearest(kind, kinds)}"
     if item["type"] == "extra_forbidden":
-        kind = str(block["kind"])
-        allowed = schema["$defs"][kinds[kind].rsplit("/", 1)[-1]]["properties"]
+        kind, *inner, _ = item["loc"]
+        allowed = _properties(kinds[kind], schema)
+        for step in inner:
+            allowed = _properties(allowed[step]["$ref"], schema)
+        kind = allowed["kind"]["const"]
         hint = nearest(str(item["loc"][-1]), allowed) or f" Allowed: {', '.join(sorted(allowed))}."
         return f"{place}: unknown key for kind {kind!r}.{hint}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{place}: {message} (seen: {item['input']!r:.80})"
+
+
+def _properties(reference: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in the definition that a reference of the schema names."""
+    return dict(schema["$defs"][reference.rsplit("/", 1)[-1]]["properties"])
