@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from gen2reco.errors import TrainingError
+from gen2reco.errors import TrainingError, WorkerError
 from gen2reco.models.protocol import Batch
 from gen2reco.rng import Keys, hash_fraction
 from gen2reco.training.feed import generator
 from gen2reco.training.loop import fit, fresh_model
+from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,60 +158,30 @@ def _fit_in_processes(
     progress: Callable[[Progress], None] | None,
 ) -> None:
     """Fit all members in worker processes; their checkpoints carry the results back."""
-    context = multiprocessing.get_context("spawn")
-    reports = context.Queue()
     threads = max(1, torch.get_num_threads() // processes)
-
-    def relay() -> None:
-        while (report := reports.get()) is not None:
-            if progress is not None:
-                progress(report)
-
-    listener = threading.Thread(target=relay)
-    listener.start()
+    given = (_packed(task), threads, resume, overwrite)
     try:
-        with ProcessPoolExecutor(
-            processes, context, initializer=_begin, initargs=(_packed(task), reports, threads)
-        ) as pool:
-            futures = [
-                pool.submit(_fit_member, number, resume, overwrite)
-                for number in range(task.settings.members)
-            ]
-            try:
-                for future in futures:
-                    future.result()
-            except BrokenProcessPool as error:
-                raise TrainingError(
-                    "a process that trained an ensemble member was killed, perhaps for lack of "
-                    "memory; resume, with fewer processes"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        reports.put(None)
-        listener.join()
+        with Crew(_begin, given, processes=processes) as crew:
+            for _, report in crew.run(range(task.settings.members)):
+                if progress is not None:
+                    progress(report)
+    except WorkerError as error:
+        raise TrainingError(
+            "a process that trained an ensemble member was killed, perhaps for lack of memory; "
+            "resume, with fewer processes"
+        ) from error
 
 
-_worker: dict[str, Any] = {}
-"""What a worker process was given once, at its start."""
-
-
-def _begin(packed: dict[str, Any], reports: Any, threads: int) -> None:
+def _begin(
+    packed: dict[str, Any], threads: int, resume: bool, overwrite: bool
+) -> Callable[[int, Callable[[Progress], None]], None]:
     torch.set_num_threads(threads)
-    _worker.update(task=_unpacked(packed), reports=reports)
+    task = _unpacked(packed)
 
+    def work(number: int, report: Callable[[Progress], None]) -> None:
+        task.fit(number, resume=resume, overwrite=overwrite, progress=report)
 
-def _fit_member(number: int, resume: bool, overwrite: bool) -> None:
-    parent = multiprocessing.parent_process()
-
-    def relay(progress: Progress) -> None:
-        # An orphan would go on writing the checkpoint that a resumed run is using.
-        if parent is not None and not parent.is_alive():
-            os._exit(1)
-        _worker["reports"].put(progress)
-
-    _worker["task"].fit(number, resume=resume, overwrite=overwrite, progress=relay)
+    return work
 
 
 def _packed(task: _Task) -> dict[str, Any]:
