@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from gen2reco.errors import EmulatorError, StudyError, nearest
 from gen2reco.features.discrete import Categories, Dequantize
-from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize, Threshold
+from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize, Threshold, ThresholdAt
 from gen2reco.features.quantile import QuantileNormal
 from gen2reco.features.relative import Difference, Ratio, ResidualRescale, WrappedDifference
 from gen2reco.features.vector import Cartesian, Polar, Rotate
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, type[Transform]] = {
     each.kind: each
     for each in (
-        *(Standardize, Log, Asinh, Logit, Threshold, QuantileNormal),
+        *(Standardize, Log, Asinh, Logit, Threshold, ThresholdAt, QuantileNormal),
         *(Ratio, Difference, WrappedDifference, ResidualRescale),
         *(Rotate, Cartesian, Polar, Dequantize, Categories),
     )
