@@ -103,8 +103,7 @@ def test_an_emulator_with_discrete_columns_comes_back(bundled, gen_file, tmp_pat
             "categories": {"hidden": [8]},
             "continuous": {"couplings": 2, "hidden": [8], "bins": 4},
         },
-        "training.epochs": 4,
-        "training.batch": 256,
+        "training.epochs": 1,
         "training.max_rows": 3000,
     }
     train("wjet", bundled, tmp_path / "model", overrides=overrides)

@@ -78,6 +78,14 @@ def test_a_combination_that_cannot_occur_has_no_probability_and_a_constant_loss(
     assert alone.item() == pytest.approx(math.log(3))
 
 
+def test_a_fresh_classifier_knows_what_is_rare():
+    shares = (0.9989, 0.001, 0.0001)
+    model = classifier(Shape(2, 3, (2, 3), SEEN, shares))
+    mean = model.probabilities(torch.randn(2000, 3)).mean(0)
+    # In the order of the combinations, which is not that of SEEN.
+    torch.testing.assert_close(mean, torch.tensor([0.9989, 0.0001, 0.001]), rtol=0.3, atol=0)
+
+
 def test_frequencies_are_the_probabilities():
     model = classifier(Shape(1, 2, (4,)))
     condition = torch.tensor([[0.5, -1.0]]).expand(200_000, -1)

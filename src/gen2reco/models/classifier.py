@@ -44,7 +44,7 @@ class ClassifierConfig(ModelConfig):
     )
 
     def build(self, shape: Shape) -> Classifier:
-        """Return a classifier that holds all combinations for about equally likely.
+        """Return a classifier that holds combinations for about as likely as they are in training.
 
         Raises:
             StudyError: a target is not discrete, or there are too many combinations.
@@ -78,7 +78,14 @@ class Classifier(Model):
         for inputs, outputs in itertools.pairwise(widths):
             layers += [nn.Linear(inputs, outputs), ACTIVATIONS[config.activation]()]
             layers += [nn.Dropout(config.dropout)] if config.dropout else []
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], len(combinations)))
+        final = nn.Linear(widths[-1], len(combinations))
+        if shape.shares:
+            # That a combination is rare would take the optimiser a thousand small steps to learn.
+            shares = dict(zip(shape.combinations, shape.shares, strict=True))
+            ordered = [shares[tuple(row)] for row in combinations.tolist()]
+            with torch.no_grad():
+                final.bias.copy_(torch.tensor(ordered).log())
+        self.layers = nn.Sequential(*layers, final)
 
     @property
     def noise(self) -> Noise:
