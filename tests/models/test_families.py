@@ -51,7 +51,7 @@ def test_quantile_needs_its_nine_conditions():
 
 def test_schema_covers_all_families():
     schema = models.config_schema()
-    assert set(schema["discriminator"]["mapping"]) == {"classifier", "flow", "quantile"}
+    assert set(schema["discriminator"]["mapping"]) == {"classifier", "flow", "mixed", "quantile"}
     flow = schema["$defs"]["FlowConfig"]
     assert flow["additionalProperties"] is False
     assert all(
