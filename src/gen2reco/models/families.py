@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen2reco.errors import StudyError, nearest
+from gen2reco.models.flashsim import FlashSimConfig
 from gen2reco.models.flow import FlowConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.vae import VAEConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gen2reco.models.protocol import Model, Shape
 
-Settings = Annotated[FlowConfig | QuantileConfig, Field(discriminator="kind")]
+Settings = Annotated[
+    FlowConfig | QuantileConfig | FlashSimConfig | VAEConfig,
+    Field(discriminator="kind"),
+]
 
 _settings: TypeAdapter[ModelConfig] = TypeAdapter(Settings)
 
