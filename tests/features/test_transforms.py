@@ -67,6 +67,7 @@ CASES = [
     Case("logit", 3 * SHARE - 1, [(-1 + 1e-12, 2 - 1e-12)], options={"low": -1.0, "high": 2.0}),
     Case("threshold", 15 + POSITIVE, [(15 + least, 1e6) for least in POSITIVE.min(axis=0)]),
     Case("threshold", 15 + POSITIVE, [(15 + 1e-9, 1e6)] * 2, options={"edge": 15.0}),
+    Case("threshold_at", 1 + POSITIVE, [(1.0, 1e6)] * 2, given={"edge": GEN / 100}),
     Case("quantile_normal", HEAVY, [FAR, FAR]),
     Case("quantile_normal", np.round(NORMAL, 1), [FAR, FAR], options={"knots": 200}),
     Case("ratio", POSITIVE, [(1e-9, 1e9)] * 2, given={"gen": GEN}),

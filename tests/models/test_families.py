@@ -55,7 +55,7 @@ def test_quantile_needs_its_nine_conditions():
 def test_schema_covers_all_families():
     schema = models.config_schema()
     families = schema["discriminator"]["mapping"]
-    assert set(families) == {"flow", "quantile", "flashsim", "vae"}
+    assert set(families) == {"classifier", "flashsim", "flow", "mixed", "quantile", "vae"}
     for reference in families.values():
         settings = schema["$defs"][reference.rsplit("/", 1)[-1]]
         assert settings["additionalProperties"] is False
