@@ -33,6 +33,14 @@ FAMILIES = {
     ),
     "quantile": ({"kind": "quantile"}, Shape(9, 9)),
     "quantile-plain": ({"kind": "quantile", "derived": "none", "hidden": [32]}, Shape(2, 3)),
+    "flashsim": ({"kind": "flashsim", "blocks": 2, "width": 16, "bins": 6}, Shape(3, 4)),
+    "flashsim-alone": (
+        {"kind": "flashsim", "layers": 2, "blocks": 1, "width": 16, "bins": 6, "batch_norm": False},
+        Shape(3, 0),
+    ),
+    "flashsim-one": ({"kind": "flashsim", "layers": 2, "bins": 5}, Shape(1, 0)),
+    "vae": ({"kind": "vae", "latent": 4, "hidden": [32, 32]}, Shape(3, 4)),
+    "vae-alone": ({"kind": "vae", "latent": 2, "hidden": [16], "beta": 0.5}, Shape(2, 0)),
 }
 
 
