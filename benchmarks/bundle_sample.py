@@ -1,7 +1,7 @@
-"""Cut the sample bundled with the package out of the W + jet reference sample.
+"""Cut the samples bundled with the package out of the reference samples.
 
-`python benchmarks/bundle_sample.py` takes the first events of the file, with the columns that the
-study `wjet` reads or writes, in at most 5 MB.
+`python benchmarks/bundle_sample.py wjet` takes the first events of the file, with the columns that
+the study reads or writes. All bundled samples together stay below 8 MB.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = [
+WJET = [
     "run", "luminosityBlock", "event", "GenMET_pt", "GenMET_phi", "MET_pt", "MET_phi",
     *(f"GenPart_{field}" for field in ("pt", "eta", "phi", "pdgId", "isPrompt")),
     *(f"GenJet_{field}" for field in ("pt", "eta", "phi", "mass")),
     *(f"Muon_{field}" for field in ("pt", "eta", "phi", "mass", "charge", "genPartIdx")),
     *(f"Jet_{field}" for field in ("pt", "eta", "phi", "mass", "genJetIdx")),
 ]  # fmt: skip
-LIMIT = 5_000_000
+LEFT_OUT = {"Generator_scalePDF", "GenPart_fromTau", "Jet_deltaEta", "Jet_deltaPhi"}
+EVENTS = {"wjet": 47_500, "hmumu": 4_000}
+LIMIT = 8_000_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--sample", type=Path, default=ROOT.parent / "shared" / "data" / "wjet.parquet"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "src" / "gen2reco" / "data" / "wjet.parquet"
-    )
-    parser.add_argument("--events", type=int, default=47_500)
+    parser.add_argument("study", choices=sorted(EVENTS))
+    parser.add_argument("--events", type=int, help="default: as bundled")
     arguments = parser.parse_args()
-    table = pq.read_table(arguments.sample, columns=COLUMNS).slice(0, arguments.events)
+    name = f"{arguments.study}.parquet"
+    sample = ROOT.parent / "shared" / "data" / name
+    output = ROOT / "src" / "gen2reco" / "data" / name
+    stored = pq.read_schema(sample).names
+    columns = WJET if arguments.study == "wjet" else [c for c in stored if c not in LEFT_OUT]
+    events = arguments.events or EVENTS[arguments.study]
+    table = pq.read_table(sample, columns=columns).slice(0, events)
     floats = [
         f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
         for field in table.schema
@@ -43,16 +46,16 @@ def main() -> None:
     ]
     pq.write_table(
         table,
-        arguments.output,
+        output,
         compression="zstd",
         compression_level=19,
         use_dictionary=[field.name for field in table.schema if field.name not in floats],
         use_byte_stream_split=floats,
     )
-    size = arguments.output.stat().st_size
-    print(f"{arguments.output}: {table.num_rows} events, {size / 1e6:.2f} MB")
+    print(f"{output}: {table.num_rows} events, {output.stat().st_size / 1e6:.2f} MB")
+    size = sum(file.stat().st_size for file in output.parent.glob("*.parquet"))
     if size > LIMIT:
-        raise SystemExit(f"larger than {LIMIT / 1e6:.0f} MB: take fewer --events")
+        raise SystemExit(f"{size / 1e6:.1f} MB in all, more than {LIMIT / 1e6:.0f}: fewer --events")
 
 
 if __name__ == "__main__":

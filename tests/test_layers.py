@@ -17,11 +17,21 @@ LAYERS = [
     {"features"},
     {"rows"},
     {"events"},
-    {"rng", "study"},
+    {"rng", "study", "workers"},
     {"errors"},
 ]
 HEIGHT = {name: len(LAYERS) - level for level, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = {"validation", "features", "rows", "events", "rng", "study", "errors", "cli"}
+WITHOUT_TORCH = {
+    "validation",
+    "features",
+    "rows",
+    "events",
+    "rng",
+    "study",
+    "workers",
+    "errors",
+    "cli",
+}
 
 
 def imports(file: Path) -> list[str]:

@@ -68,6 +68,10 @@ class SampleError(Gen2RecoError):
     exit_code = 8
 
 
+class WorkerError(Gen2RecoError):
+    """A worker process ended before its work was done."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return a phrase naming the known names most like `name`, or "" where none is like it.
 

@@ -1,6 +1,7 @@
 """The laws of the model protocol: every family passes them by being listed in FAMILIES."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -19,8 +20,27 @@ FAMILIES = {
         Shape(3, 4),
     ),
     "flow-one": ({"kind": "flow", "couplings": 2, "hidden": [8], "bins": 5}, Shape(1, 0)),
+    "classifier": ({"kind": "classifier", "hidden": [32]}, Shape(2, 4, (2, 3))),
+    "classifier-one": ({"kind": "classifier", "dropout": 0.1}, Shape(1, 0, (3,))),
+    "mixed": (
+        {"kind": "mixed", "continuous": {"couplings": 3, "hidden": [16, 16], "bins": 6}},
+        Shape(5, 4, (2, 3), ((0, 0), (0, 2), (1, 1))),
+    ),
+    "mixed-discrete": ({"kind": "mixed"}, Shape(1, 3, (4,))),
+    "mixed-continuous": (
+        {"kind": "mixed", "continuous": {"couplings": 3, "hidden": [16, 16], "bins": 6}},
+        Shape(3, 4),
+    ),
     "quantile": ({"kind": "quantile"}, Shape(9, 9)),
     "quantile-plain": ({"kind": "quantile", "derived": "none", "hidden": [32]}, Shape(2, 3)),
+    "flashsim": ({"kind": "flashsim", "blocks": 2, "width": 16, "bins": 6}, Shape(3, 4)),
+    "flashsim-alone": (
+        {"kind": "flashsim", "layers": 2, "blocks": 1, "width": 16, "bins": 6, "batch_norm": False},
+        Shape(3, 0),
+    ),
+    "flashsim-one": ({"kind": "flashsim", "layers": 2, "bins": 5}, Shape(1, 0)),
+    "vae": ({"kind": "vae", "latent": 4, "hidden": [32, 32]}, Shape(3, 4)),
+    "vae-alone": ({"kind": "vae", "latent": 2, "hidden": [16], "beta": 0.5}, Shape(2, 0)),
 }
 
 
@@ -46,7 +66,16 @@ def rows(family, n, seed=3) -> Batch:
     shape = family[1]
     condition = torch.randn(n, shape.conditions, generator=generator)
     target = torch.randn(n, shape.targets, generator=generator)
+    if shape.levels:
+        drawn = torch.randint(len(combinations(shape)), (n,), generator=generator)
+        target[:, : len(shape.levels)] = combinations(shape)[drawn]
     return Batch(target, condition, torch.rand(n, generator=generator) + 0.5)
+
+
+def combinations(shape) -> torch.Tensor:
+    """Combinations of the discrete columns that may occur, [combinations, columns]."""
+    every = shape.combinations or itertools.product(*map(range, shape.levels))
+    return torch.tensor(sorted(every)).float()
 
 
 def noise_for(model, n, seed=4):
@@ -70,6 +99,10 @@ def test_shapes_and_types(family):
     assert sampled.shape == batch.target.shape
     assert sampled.dtype == torch.float32
     assert torch.isfinite(sampled).all()
+    levels = sampled[:, : len(model.shape.levels)]
+    if model.shape.levels:
+        allowed = set(map(tuple, combinations(model.shape).tolist()))
+        assert set(map(tuple, levels.tolist())) <= allowed
     objectives = model.objectives()
     assert set(objectives) == {"loss"}
     assert {id(p) for p in objectives["loss"]} == {id(p) for p in model.parameters()}
@@ -90,7 +123,8 @@ def test_noise_decides_the_sample(family):
     first = sample(model, batch.condition, noise_for(model, 64))
     assert torch.equal(first, sample(model, batch.condition, noise_for(model, 64)))
     equal = batch.condition[:1].expand(64, -1)
-    assert len(sample(model, equal, noise_for(model, 64)).unique(dim=0)) == 64
+    distinct = 64 if model.shape.continuous else len(combinations(model.shape))
+    assert len(sample(model, equal, noise_for(model, 64)).unique(dim=0)) == distinct
 
 
 def test_state_survives_a_file_to_the_bit(family, tmp_path):
@@ -108,7 +142,7 @@ def test_state_survives_a_file_to_the_bit(family, tmp_path):
         assert torch.equal(model.loss(batch), other.loss(batch))
         with torch.no_grad():
             for parameter in other.parameters():
-                parameter.mul_(0.5)
+                parameter.mul_(-2.0)
         assert not torch.equal(sampled, sample(other, batch.condition, noise))
 
 
@@ -119,7 +153,7 @@ def test_a_copy_is_independent(family):
     twin = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in twin.parameters():
-            parameter.mul_(0.5)
+            parameter.mul_(-2.0)
     assert torch.equal(sample(model, batch.condition, noise), before)
     assert not torch.equal(sample(twin, batch.condition, noise), before)
 
@@ -176,17 +210,13 @@ def test_negative_weights_take_rows_away(family):
         assert loss == pytest.approx(model.loss(batch).item(), rel=1e-4)
 
 
-def test_learns_a_shifted_and_scaled_normal(family):
-    # RECO = 0.4 + 0.3 * (first GEN number) + 0.25 * normal, in every target.
+def test_learns_a_known_toy(family):
     torch.manual_seed(7)
     model = models.build(*family).train()
-    shape, width = family[1], 0.25
-    n = 4000
+    shape, n, steps = family[1], 4000, 150
     condition = torch.randn(n, shape.conditions)
-    moved = 0.3 * condition[:, :1] if shape.conditions else torch.zeros(n, 1)
-    target = 0.4 + moved + width * torch.randn(n, shape.targets)
+    target, toy_log_prob = toy(shape, condition)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    steps = 150
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 1e-2 * (1.0 - step / steps)
         chosen = torch.randint(n, (500,))
@@ -194,14 +224,56 @@ def test_learns_a_shifted_and_scaled_normal(family):
         model.loss(Batch(target[chosen], condition[chosen], torch.ones(500))).backward()
         optimizer.step()
     model.eval()
-    residual = sample(model, condition, noise_for(model, n)) - 0.4 - moved
-    assert residual.mean(0).abs().max() < 0.04
-    low, high = torch.quantile(residual, torch.tensor([0.159, 0.841]), dim=0)
-    torch.testing.assert_close(
-        (high - low) / 2.0, torch.full((shape.targets,), width), rtol=0.12, atol=0.0
-    )
+    sampled = sample(model, condition, noise_for(model, n))
+    if shape.levels:
+        levels = sampled[:, : len(shape.levels)]
+        expected = toy_probabilities(shape, condition)
+        for row, combination in enumerate(combinations(shape)):
+            here = (levels == combination).all(1).float()
+            for side in (condition[:, 0] < 0, condition[:, 0] >= 0) if shape.conditions else ():
+                probability = expected[side, row].mean()
+                error = (probability * (1 - probability) / side.sum()).sqrt()
+                assert abs(here[side].mean() - probability) < 0.02 + 4 * error
+            assert abs(here.mean() - expected[:, row].mean()) < 0.04
+    if shape.continuous:
+        residual = sampled[:, len(shape.levels) :] - toy_mean(shape, sampled, condition)
+        assert residual.mean(0).abs().max() < 0.04
+        low, high = torch.quantile(residual, torch.tensor([0.159, 0.841]), dim=0)
+        width = torch.full((shape.continuous,), WIDTH)
+        torch.testing.assert_close((high - low) / 2.0, width, rtol=0.12, atol=0.0)
     if hasattr(model, "log_prob"):
-        entropy = shape.targets * (math.log(width) + 0.5 * math.log(2.0 * math.pi * math.e))
         with torch.no_grad():
-            cross = -model.log_prob(target, condition).mean().item()
-        assert cross == pytest.approx(entropy, abs=0.05 * shape.targets)
+            excess = (toy_log_prob - model.log_prob(target, condition)).mean().item()
+        assert excess == pytest.approx(0.0, abs=0.05 * shape.targets)
+
+
+WIDTH = 0.25
+
+
+def toy(shape, condition) -> tuple[torch.Tensor, torch.Tensor]:
+    """Discrete columns that follow the first GEN number, and numbers that follow both."""
+    n = len(condition)
+    target = torch.zeros(n, shape.targets)
+    log_prob = torch.zeros(n)
+    if shape.levels:
+        probabilities = toy_probabilities(shape, condition)
+        drawn = torch.multinomial(probabilities, 1)
+        target[:, : len(shape.levels)] = combinations(shape)[drawn[:, 0]]
+        log_prob += probabilities.gather(1, drawn)[:, 0].log()
+    deviation = torch.randn(n, shape.continuous)
+    target[:, len(shape.levels) :] = toy_mean(shape, target, condition) + WIDTH * deviation
+    log_prob -= (0.5 * deviation**2 + math.log(WIDTH * math.sqrt(2.0 * math.pi))).sum(1)
+    return target, log_prob
+
+
+def toy_probabilities(shape, condition) -> torch.Tensor:
+    driver = condition[:, :1] if shape.conditions else torch.ones(len(condition), 1)
+    return torch.softmax(0.7 * driver * combinations(shape).sum(1), 1)
+
+
+def toy_mean(shape, target, condition) -> torch.Tensor:
+    """RECO = 0.4 + 0.3 * (first GEN number) + 0.5 * (first discrete column), in every number."""
+    mean = torch.full((len(condition), 1), 0.4)
+    if shape.conditions:
+        mean = mean + 0.3 * condition[:, :1]
+    return mean + 0.5 * target[:, :1] if shape.levels else mean

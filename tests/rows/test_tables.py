@@ -391,8 +391,8 @@ def test_given_columns_of_reco_serve_the_fit_alone(wjet_columns, available):
 
 
 def test_rows_that_are_not_there_yet(wjet_columns):
-    study = small(part={"rows": {"kind": "spurious"}})
-    with pytest.raises(StudyError, match="rows of kind 'spurious' with pairing 'paired' are not"):
+    study = small(part={"rows": {"kind": "set"}})
+    with pytest.raises(StudyError, match="rows of kind 'set' with pairing 'paired' are not"):
         build_table(study, study.parts[0], wjet_columns(3), targets=False)
 
 

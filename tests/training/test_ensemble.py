@@ -1,3 +1,4 @@
+import shutil
 from functools import partial
 
 import numpy as np
@@ -7,7 +8,7 @@ from training_toy import Fatal, Toy, settings, toy_rows
 
 from gen2reco.errors import OutputExistsError, TrainingError
 from gen2reco.rng import Keys
-from gen2reco.training.ensemble import bootstrap_weights, fit_ensemble
+from gen2reco.training.ensemble import Ensemble, bootstrap_weights, fit_ensembles
 
 TRAIN, VALIDATION = toy_rows(1500, seed=1), toy_rows(500, seed=2)
 
@@ -44,9 +45,14 @@ def test_rows_of_one_event_share_its_weight_in_any_order():
     assert np.array_equal(weights[shuffled], again)
 
 
-def run(folder, *, members=3, **options):
-    chosen = settings(members=members, epochs=2)
-    return fit_ensemble(partial(Toy, width=8), TRAIN, VALIDATION, chosen, folder=folder, **options)
+def ensemble(folder, *, members=3, epochs=2, build=None, **options):
+    chosen = settings(members=members, epochs=epochs)
+    build = build or partial(Toy, width=8)
+    return Ensemble(build, TRAIN, VALIDATION, chosen, folder, **options)
+
+
+def run(folder, *, members=3, keys=None, **options):
+    return fit_ensembles([ensemble(folder, members=members, keys=keys)], **options)[0]
 
 
 def weights(members):
@@ -86,20 +92,24 @@ def test_processes_give_what_one_after_the_other_gives(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_process_is_one_clear_error(tmp_path):
-    chosen = settings(members=2)
     with pytest.raises(TrainingError, match="was killed, perhaps for lack of memory"):
-        fit_ensemble(Fatal, TRAIN, VALIDATION, chosen, folder=tmp_path, processes=2)
+        fit_ensembles([ensemble(tmp_path, members=2, build=Fatal)], processes=2)
 
 
 def test_an_error_in_a_process_arrives_as_it_is(tmp_path):
     run(tmp_path, members=2)
     with pytest.raises(TrainingError, match=r"settings\.epochs was 2 and is now 3"):
-        fit_ensemble(
-            partial(Toy, width=8),
-            TRAIN,
-            VALIDATION,
-            settings(members=2, epochs=3),
-            folder=tmp_path,
-            resume=True,
-            processes=2,
-        )
+        fit_ensembles([ensemble(tmp_path, members=2, epochs=3)], resume=True, processes=2)
+
+
+def test_parts_are_fitted_side_by_side_and_report_by_name(tmp_path):
+    pair = [ensemble(tmp_path / name, members=2, part=name) for name in ("jets", "muons")]
+    seen = []
+    alone = fit_ensembles(pair)
+    for one in pair:
+        shutil.rmtree(one.folder)
+    together = fit_ensembles(pair, processes=2, progress=seen.append)
+    ends = {report.fit for report in seen if report.kind == "end"}
+    assert ends == {("jets", 0), ("jets", 1), ("muons", 0), ("muons", 1)}
+    for one, other in zip(alone, together, strict=True):
+        assert all(map(torch.equal, weights(one), weights(other)))

@@ -167,13 +167,14 @@ def _load_folder(folder: Path, shown: str) -> Emulator:
 
 def _load_part(folder: Path, study: Study, saved: dict[str, Any]) -> TrainedPart:
     part = study.part(saved["name"])
-    shape = Shape(**saved["shape"])
+    features = PartFeatures.from_state(part, saved["features"])
+    shape = Shape(*features.shape)
     members: list[Model] = []
     for member in range(saved["members"]):
         model = models.build(part.model, shape)
         model.load_state_dict(safetensors.torch.load_file(folder / weights_file(part.name, member)))
         members.append(model.eval())
-    return TrainedPart(part, PartFeatures.from_state(part, saved["features"]), tuple(members))
+    return TrainedPart(part, features, tuple(members))
 
 
 def _digest(folder: Path) -> str:

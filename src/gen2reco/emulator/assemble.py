@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-    from gen2reco.rows.tables import Table
-    from gen2reco.study import Part
+    from gen2reco.emulator.chunk import Made
 
 IDS = {"run": np.uint32, "luminosityBlock": np.uint32, "event": np.uint64}
 
@@ -51,30 +50,40 @@ class RecoLayout:
         return converted
 
 
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """What all parts made of the chunk once.
+
+    Attributes:
+        member: member of the ensemble.
+        replica: number of the repetition.
+        made: the rows of every part.
+        flags: `gen2reco_flags` of every GEN event of the chunk, int32.
+    """
+
+    member: int
+    replica: int
+    made: Sequence[Made]
+    flags: np.ndarray
+
+
 def assemble(
     events: ak.Array,
     alive: np.ndarray,
-    filled: Sequence[tuple[Part, Table, Sequence[Mapping[str, Mapping[str, np.ndarray]]]]],
-    copies: Sequence[tuple[int, int]],
+    copies: Sequence[Copy],
     *,
     layout: RecoLayout,
-    flags: np.ndarray,
     weight: str,
     keep: Sequence[str],
     with_member: bool,
 ) -> ak.Array:
-    """Build RECO events: every surviving GEN event once per (member, replica).
-
-    Copies of one event stand side by side.
+    """Build RECO events: every surviving GEN event once per copy, its copies side by side.
 
     Args:
         events: the GEN chunk.
         alive: positions of the surviving events, int64 [n], ascending.
-        filled: per part: its rows (of surviving events, ordered by event) and, per copy,
-            collection -> field -> values per row.
-        copies: the (member, replica) pairs.
+        copies: what was made of the chunk.
         layout: shapes and types of the RECO columns.
-        flags: `gen2reco_flags` of every GEN event of the chunk.
         weight: column with the event weight; "" for none.
         keep: GEN columns carried along.
         with_member: write the `member` column.
@@ -85,60 +94,86 @@ def assemble(
     given = flat_columns(events)
     number, count = len(alive), len(copies)
     order = np.repeat(alive, count) if count > 1 else alive
-    replicas = max(replica for _, replica in copies) + 1
+    replicas = max(copy.replica for copy in copies) + 1
 
     columns: dict[str, Any] = {
         name: np.asarray(given[name])[order].astype(kind) for name, kind in IDS.items()
     }
-    columns["replica"] = np.tile(np.array([replica for _, replica in copies], np.uint16), number)
+    columns["replica"] = np.tile(np.array([copy.replica for copy in copies], np.uint16), number)
     if with_member:
-        columns["member"] = np.tile(np.array([member for member, _ in copies], np.uint16), number)
+        columns["member"] = np.tile(np.array([copy.member for copy in copies], np.uint16), number)
     weights = np.asarray(given[weight])[order].astype(np.float64) if weight else np.ones(len(order))
     columns["weight"] = weights / replicas
-    columns["gen2reco_flags"] = flags[order]
+    columns["gen2reco_flags"] = _interleave([copy.flags[alive] for copy in copies])
 
     position = np.full(len(events), -1, dtype=np.int64)
     position[alive] = np.arange(number)
-    for part, table, outputs in filled:
-        row_event = position[table.entry]
-        for collection in outputs[0]:
-            fields = {
-                name: _interleave([np.asarray(output[collection][name]) for output in outputs])
-                for name in outputs[0][collection]
-            }
-            fields = {
-                name: layout.cast(collection, name, values) for name, values in fields.items()
-            }
-            if part.rows.kind == "event":
-                one_each = np.arange(len(order) + 1, dtype=np.int64)
-                for name, values in fields.items():
-                    alone = collection in layout.singletons
-                    columns[f"{collection}_{name}"] = values if alone else Jagged(one_each, values)
-            else:
-                columns |= _object_columns(collection, fields, row_event, number, count)
+    made = [_collections(copy.made, position, number, layout) for copy in copies]
+    for name, column in made[0].items():
+        columns[name] = column if count == 1 else _interleave([copy[name] for copy in made])
     for name in keep:
         if name not in columns:
             columns[name] = _taken(given[name], order)
     return to_events(columns)
 
 
-def _interleave(copies: list[np.ndarray]) -> np.ndarray:
-    """[copies][rows] -> rows x copies flattened, the copies of a row side by side."""
-    return copies[0] if len(copies) == 1 else np.stack(copies, axis=1).reshape(-1)
+def _collections(
+    made: Sequence[Made], position: np.ndarray, events: int, layout: RecoLayout
+) -> dict[str, np.ndarray | Jagged]:
+    """Return the RECO columns of one copy; parts that write the same collection are joined."""
+    columns: dict[str, np.ndarray | Jagged] = {}
+    objects: dict[str, list[tuple[np.ndarray, Mapping[str, np.ndarray]]]] = {}
+    for rows in made:
+        row_event = position[rows.entry]
+        kept = row_event >= 0
+        if not kept.all():
+            row_event = row_event[kept]
+        for collection, output in rows.output.items():
+            fields = {
+                name: layout.cast(collection, name, values if kept.all() else values[kept])
+                for name, values in output.items()
+            }
+            if rows.part.rows.kind == "event":
+                one_each = np.arange(events + 1, dtype=np.int64)
+                alone = collection in layout.singletons
+                for name, values in fields.items():
+                    columns[f"{collection}_{name}"] = values if alone else Jagged(one_each, values)
+            else:
+                objects.setdefault(collection, []).append((row_event, fields))
+    for collection, pieces in objects.items():
+        row_event = np.concatenate([events_of for events_of, _ in pieces])
+        fields = {
+            name: np.concatenate([fields[name] for _, fields in pieces]) for name in pieces[0][1]
+        }
+        columns |= _object_columns(collection, fields, row_event, events)
+    return columns
 
 
 def _object_columns(
-    collection: str, fields: dict[str, np.ndarray], row_event: np.ndarray, events: int, copies: int
+    collection: str, fields: dict[str, np.ndarray], row_event: np.ndarray, events: int
 ) -> dict[str, Jagged]:
-    """Lists of objects per event and copy, by falling pt."""
-    out_event = (row_event[:, None] * copies + np.arange(copies)).reshape(-1)
-    falling = -fields["pt"].astype(np.float64) if "pt" in fields else np.zeros(len(out_event))
-    order = np.lexsort((np.arange(len(out_event)), falling, out_event))
-    offsets = np.zeros(events * copies + 1, dtype=np.int64)
-    np.cumsum(np.bincount(out_event, minlength=events * copies), out=offsets[1:])
+    """Lists of objects per event, by falling pt; equal ones in the order of the parts and rows."""
+    falling = -fields["pt"].astype(np.float64) if "pt" in fields else np.zeros(len(row_event))
+    order = np.lexsort((falling, row_event))
+    offsets = np.zeros(events + 1, dtype=np.int64)
+    np.cumsum(np.bincount(row_event, minlength=events), out=offsets[1:])
     return {
         f"{collection}_{name}": Jagged(offsets, values[order]) for name, values in fields.items()
     }
+
+
+def _interleave(copies: Sequence[np.ndarray | Jagged]) -> np.ndarray | Jagged:
+    """[copies][events] -> events x copies, the copies of an event side by side."""
+    if len(copies) == 1:
+        return copies[0]
+    number = len(copies[0])
+    order = np.arange(len(copies) * number).reshape(len(copies), number).T.reshape(-1)
+    lists = [copy for copy in copies if isinstance(copy, Jagged)]
+    if not lists:
+        return np.concatenate([np.asarray(copy) for copy in copies])[order]
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([copy.counts for copy in lists]))])
+    joined = Jagged(offsets, np.concatenate([copy.content for copy in lists]))
+    return _taken(joined, order)
 
 
 def _taken(column: np.ndarray | Jagged, order: np.ndarray) -> np.ndarray | Jagged:

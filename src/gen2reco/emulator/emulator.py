@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen2reco.emulator.assemble import RecoLayout, assemble
+from gen2reco.emulator.assemble import Copy, RecoLayout, assemble
 from gen2reco.emulator.blocks import sample_rows
+from gen2reco.emulator.chunk import BAD_INPUT, NOT_FINITE, OUTSIDE_DOMAIN, POLICIES, Chunk
 from gen2reco.errors import EmulatorError, EventFileError, StudyError, nearest
 from gen2reco.events.layout import flat_columns
 from gen2reco.rng import noise
-from gen2reco.rows.tables import build_table, columns_needed, evaluate_output
+from gen2reco.rows.tables import columns_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,17 +27,10 @@ if TYPE_CHECKING:
     from gen2reco.rows.tables import Available, Table
     from gen2reco.study import Part, Study
 
-OUTSIDE_DOMAIN = 1
-"""Bit of `gen2reco_flags`: a GEN value lies outside the range seen in training."""
-BAD_INPUT = 2
-"""Bit of `gen2reco_flags`: a GEN value was not a finite number; the training median stood in."""
-
-POLICIES = ("error", "drop", "flag")
-
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """One part of the study, its fitted features and its ensemble; member 0 is the nominal one."""
+    """One part of the study, or its presence, with features and ensemble; member 0 is nominal."""
 
     part: Part
     features: PartFeatures
@@ -64,7 +58,7 @@ class Emulator:
 
     Attributes:
         study: the resolved study it was trained from.
-        parts: the factors, in the order in which they are simulated.
+        parts: the stages (parts and their presence), in the order in which they are simulated.
         layout: shape and integer types of the RECO columns, taken from the training files.
         provenance: training files and their digests, seeds, versions, rows, times, history, advice.
         digest: sha256 of the saved artifact, "" for one that was never saved.
@@ -153,47 +147,26 @@ class Emulator:
         """
         self._check(oversample, members, policy)
         keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
-        dropped: Counter[str] = Counter()
-        flags = np.zeros(len(events), dtype=np.int32)
-        alive = np.ones(len(events), dtype=bool)
-        tables: list[Table] = []
-        for trained in self.parts:
-            table = build_table(self.study, trained.part, events, targets=False, where=where)
-            table = self._apply_policy(table, policy, flags, dropped, where, first)
-            np.bitwise_or.at(
-                flags, table.entry, OUTSIDE_DOMAIN * trained.features.outside_domain(table)
-            )
-            if trained.part.rows.kind == "event":
-                dropped.update(table.dropped)
-                has_row = np.zeros(len(events), dtype=bool)
-                has_row[table.entry] = True
-                alive &= has_row
-            tables.append(table)
-        copies = [(member, replica) for member in range(members) for replica in range(oversample)]
-        filled = []
-        for trained, table in zip(self.parts, tables, strict=True):
-            rows = table if alive[table.entry].all() else table.take(alive[table.entry])
-            filled.append((trained.part, rows, self._outputs(trained, rows, events, seed, copies)))
+        chunk = Chunk(self, events, seed=seed, policy=policy, where=where, first=first)
+        numbers = [(member, replica) for member in range(members) for replica in range(oversample)]
+        copies = [Copy(*which, *chunk.simulate(*which)) for which in numbers]
+        flags = np.concatenate([copy.flags[chunk.alive] for copy in copies])
         flagged = Counter(
             {
-                "GEN outside the training domain": int(
-                    np.count_nonzero(flags[alive] & OUTSIDE_DOMAIN)
-                ),
-                "GEN not finite": int(np.count_nonzero(flags[alive] & BAD_INPUT)),
+                "GEN outside the training domain": int(np.count_nonzero(flags & OUTSIDE_DOMAIN)),
+                NOT_FINITE: int(np.count_nonzero(flags & BAD_INPUT)),
             }
         )
         reco = assemble(
             events,
-            np.flatnonzero(alive),
-            filled,
+            np.flatnonzero(chunk.alive),
             copies,
             layout=self.layout,
-            flags=flags,
             weight=self.study.input.weight,
             keep=keep,
             with_member=members > 1,
         )
-        return Simulated(reco, dropped, +flagged)
+        return Simulated(reco, chunk.dropped, +flagged)
 
     def sample_targets(
         self, trained: TrainedPart, table: Table, *, seed: int, replica: int = 0, member: int = 0
@@ -203,9 +176,9 @@ class Emulator:
         As name -> values, float64 [rows].
         """
         encoded = trained.features.encode_condition(table)
-        return self._draw(trained, table, encoded, seed=seed, replica=replica, member=member)
+        return self.draw(trained, table, encoded, seed=seed, replica=replica, member=member)
 
-    def _draw(
+    def draw(
         self,
         trained: TrainedPart,
         table: Table,
@@ -215,6 +188,7 @@ class Emulator:
         replica: int,
         member: int,
     ) -> dict[str, np.ndarray]:
+        """Do what `sample_targets` does, given the rows' encoded conditions."""
         model = trained.members[member]
         numbers = noise(
             table.keys,
@@ -226,21 +200,6 @@ class Emulator:
         )
         return trained.features.decode_target(sample_rows(model, encoded, numbers), table)
 
-    def _outputs(
-        self,
-        trained: TrainedPart,
-        table: Table,
-        events: ak.Array,
-        seed: int,
-        copies: Sequence[tuple[int, int]],
-    ) -> list[dict[str, dict[str, np.ndarray]]]:
-        encoded = trained.features.encode_condition(table)
-        outputs = []
-        for member, replica in copies:
-            drawn = self._draw(trained, table, encoded, seed=seed, replica=replica, member=member)
-            outputs.append(evaluate_output(self.study, trained.part, events, table, drawn))
-        return outputs
-
     def _check(self, oversample: int, members: int, policy: str) -> None:
         if policy not in POLICIES:
             raise StudyError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
@@ -248,33 +207,6 @@ class Emulator:
             raise StudyError(f"oversample must lie between 1 and 65536, not {oversample}")
         if not 1 <= members <= self.members:
             raise EmulatorError(f"asked for {members} members, the emulator has {self.members}")
-
-    @staticmethod
-    def _apply_policy(
-        table: Table,
-        policy: str,
-        flags: np.ndarray,
-        dropped: Counter[str],
-        where: str,
-        first: int,
-    ) -> Table:
-        bad = table.nonfinite
-        if not bad.any():
-            return table
-        if policy == "error":
-            row = int(np.argmax(bad))
-            raise EventFileError(
-                f"{table.offender(row)} is NaN, infinite or absurdly large. Repair the file, or "
-                "choose --policy drop (leave such events out) or --policy flag (keep them, marked "
-                "in gen2reco_flags).",
-                file=where,
-                row=first + int(table.entry[row]),
-            )
-        if policy == "drop":
-            dropped["GEN not finite"] += len(np.unique(table.entry[bad]))
-            return table.take(~bad)
-        np.bitwise_or.at(flags, table.entry[bad], BAD_INPUT)
-        return table
 
 
 def kept_columns(keep: Sequence[str], columns: Sequence[str]) -> list[str]:

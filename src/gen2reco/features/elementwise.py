@@ -202,6 +202,40 @@ class Threshold(Transform):
         return -_log(values - like(values, self.edge)).sum(1)
 
 
+@dataclass(frozen=True)
+class ThresholdAt(Transform):
+    """log(x - edge) with an edge for each row. `given`: edge, in the unit of what arrives here.
+
+    For the ratio of a jet's pt to GEN, where RECO begins at 15 GeV: `given: {edge: 15 / gen.pt}`.
+    """
+
+    kind: ClassVar[str] = "threshold_at"
+    roles: ClassVar[tuple[str, ...]] = ("edge",)
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
+        """Check that no row lies below its edge; there is nothing else to fit."""
+        _refuse_below(values - _column(given["edge"]), 0.0, "threshold_at", "lower its edge")
+        return cls()
+
+    def forward(self, values: Array, given: Given) -> Array:
+        """Return log(x - edge), -inf at and below the edge."""
+        return _log(values - _column(given["edge"]))
+
+    def inverse(self, values: Array, given: Given) -> Array:
+        """Return edge + exp y."""
+        return library(values).exp(values) + _column(given["edge"])
+
+    def log_det(self, values: Array, given: Given) -> Array:
+        """Return -log(x - edge), summed over columns."""
+        return -_log(values - _column(given["edge"])).sum(1)
+
+
+def _column(numbers: Array) -> Array:
+    """One number per row, beside a table [n, k]."""
+    return numbers.reshape(len(numbers), 1)
+
+
 def _log(values: Array) -> Array:
     lib = library(values)
     return lib.log(lib.clip(values, 0.0, math.inf))

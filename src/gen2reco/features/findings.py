@@ -17,8 +17,8 @@ class Finding:
 
     Attributes:
         what: `copy` and `constant` columns are not learned but restored; a `point mass` is learned
-            as an interval; `discrete` warns of a continuous quantity that takes few values; `tail`
-            of encoded values far from zero.
+            as an interval or a level; `discrete` warns of a continuous quantity that takes few
+            values; `tail` of encoded values far from zero.
         column: name of the target component or of the condition.
         share: share of the training rows it concerns.
         value: the value that is taken exactly, in the unit of the column or as RECO / GEN; 0 where

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ import numpy as np
 from gen2reco.errors import StudyError
 from gen2reco.features.atoms import LEAST_ROWS, LEAST_SHARE, MOST, find_atoms
 from gen2reco.features.chain import Chain, fit_chain
-from gen2reco.features.elementwise import Standardize
-from gen2reco.features.findings import Finding, percent
+from gen2reco.features.findings import Finding
+from gen2reco.features.finishing import SAME, finish, restored_findings
 from gen2reco.features.gap import Gap
+from gen2reco.features.levels import Levels
 from gen2reco.features.relative import Difference, Ratio
 from gen2reco.features.targets import RELATIVE, TargetBlock
-from gen2reco.features.transform import mean_and_deviation
 from gen2reco.features.transforms import GEN, KINDS, NOISE, SUPPLIED, parse
 from gen2reco.study import TransformSpec
 
@@ -25,39 +24,51 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gen2reco.features.transform import Transform
     from gen2reco.study import Part, Target
 
     Numbers = NDArray[np.float64]
     Columns = Mapping[str, NDArray[Any]]
 
-logger = logging.getLogger(__name__)
-
-CLAMP = 0.1
-"""Encoded values are decoded up to so many standard deviations beyond those of training: after an
-exponential that is some 15 % beyond the largest ratio or residual that was seen."""
-REACH = 6.0
-"""Encoded values beyond this are far for a spline, ..."""
-MANY_BEYOND = 1e-4
-"""... and reported where they make up a larger share than this."""
-FEW_VALUES = 64
-"""A continuous quantity that takes no more values than this in many rows is reported."""
-
+_RANKED = {"flag", "category"}
 _SPREAD_BY = {"integer": "dequantize", "flag": "dequantize", "category": "categories"}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a block is to encode: components, kind and transforms, and where the study says so."""
+    """What a block is to encode, and where the study says so.
+
+    Attributes:
+        names: components.
+        kind: kind of the target.
+        relative: whether it is relative to GEN.
+        specs: transforms.
+        atoms: point masses that the study names.
+        levels: whether the model has discrete columns, for point masses too.
+        where: place in the study, for messages.
+    """
 
     names: tuple[str, ...]
     kind: str
     relative: bool
     specs: tuple[TransformSpec, ...]
+    atoms: tuple[float, ...]
+    levels: bool
     where: str
 
+    @property
+    def ranked(self) -> bool:
+        """Whether it becomes a discrete column and nothing else."""
+        listed = {spec.kind for spec in self.specs}
+        return self.levels and (self.kind in _RANKED or "categories" in listed)
 
-def wanted_blocks(part: Part) -> Iterator[Wanted]:
+
+def wanted_blocks(part: Part, *, levels: bool = False) -> Iterator[Wanted]:
     """Yield the blocks of a part: components that no transform mixes are encoded one by one.
+
+    Args:
+        part: the part of the study.
+        levels: whether the model has discrete columns.
 
     Raises:
         StudyError: a transform, an option or a role is unknown, wrong or missing.
@@ -70,9 +81,20 @@ def wanted_blocks(part: Part) -> Iterator[Wanted]:
             for number, spec in enumerate(specs, 1)
         ]
         vectors = [kind.components for kind in kinds if kind.components]
+        if target.atoms and not _early(kinds):
+            raise StudyError(
+                f"{where}: atoms are values before the transforms, so these must act on each "
+                "column by itself and read no others; point masses after them are found in the data"
+            )
         groups = [target.name] if vectors else [(name,) for name in target.name]
         for names in groups:
-            yield Wanted(names, target.kind, bool(target.relative_to), specs, where)
+            relative = bool(target.relative_to)
+            yield Wanted(names, target.kind, relative, specs, target.atoms, levels, where)
+
+
+def _early(kinds: Sequence[type[Transform]]) -> bool:
+    """Return whether a value before these transforms decides the value after them, noise apart."""
+    return not any(kind.components or set(kind.roles) - set(SUPPLIED) for kind in kinds)
 
 
 def _specs(target: Target, where: str) -> tuple[TransformSpec, ...]:
@@ -114,12 +136,12 @@ def fit_block(
     start = block.relative.forward(reco, gen) if block.relative and gen else reco
     whole = _restored(block, reco, start, columns)
     if whole:
-        return whole, _restored_findings(whole)
+        return whole, restored_findings(whole)
     fit = _Fit(wanted, block, reco, start, columns)
     block = fit.run()
     if block.restored:
-        return block, _restored_findings(block, fit.exceptions)
-    return _finish(block, reco, columns, standardize=standardize, findings=fit.findings)
+        return block, restored_findings(block, fit.exceptions)
+    return finish(block, reco, columns, standardize=standardize, findings=fit.findings)
 
 
 def _restored(
@@ -147,22 +169,23 @@ class _Fit:
         self.exceptions = 0
         kinds = [KINDS[spec.kind] for spec in wanted.specs]
         self.whole = any(set(SUPPLIED) & set(kind.roles) for kind in kinds)
-        self.early = len(wanted.names) == 1 and not any(
-            kind.components or set(kind.roles) - set(SUPPLIED) for kind in kinds
-        )
+        self.early = len(wanted.names) == 1 and _early(kinds)
 
     def run(self) -> TargetBlock:
-        """Return the block with chain and gaps."""
-        if self.whole:
+        """Return the block with chain and point masses."""
+        if self.wanted.ranked:
+            return self._category(np.ones(len(self.start), np.bool_))
+        if self.whole and not (self.wanted.levels and self.wanted.atoms):
             chain, finite = self._chain(np.ones(len(self.reco), np.bool_))
             self._all_finite(finite)
-            return replace(self.block, chain=chain, gaps=(Gap(),) * len(self.block.names))
+            if self.wanted.levels:
+                return replace(self.block, chain=chain, levels=(Levels(),) * len(self.wanted.names))
+            return replace(self.block, chain=chain, gaps=(Gap(),) * len(self.wanted.names))
         return self._early() if self.early else self._late()
 
     def _early(self) -> TargetBlock:
-        start, gen = self.start[:, 0], self.columns.get(GEN)
-        ratio = isinstance(self.block.relative, Ratio)
-        atoms = find_atoms(start, self.reco[:, 0], None if gen is None else gen[:, 0], ratio=ratio)
+        start = self.start[:, 0]
+        atoms = self._atoms(start)
         rest = ~np.isin(start, atoms)
         few = int(np.count_nonzero(rest))
         if few < LEAST_ROWS and few < LEAST_SHARE * len(rest):
@@ -177,19 +200,37 @@ class _Fit:
             )
         rest &= ~np.isin(start, forced)
         atoms = [*atoms, *forced.tolist()]
+        if self.wanted.levels:
+            return replace(self.block, chain=chain, levels=(Levels.fit(start, atoms),))
         with np.errstate(all="ignore"):
             images = chain.forward(np.array(atoms)[:, None], self.columns)[:, 0]
             continuous = chain.forward(start[rest][:, None], self.columns)[:, 0]
         images = np.where(np.isnan(images), -np.inf, images)
         counts = np.array([np.count_nonzero(start == atom) for atom in atoms])
         gap = Gap.fit(continuous, atoms, images, counts) if atoms else Gap()
-        return replace(self.block, chain=chain, gaps=(gap,), early=True)
+        return replace(self.block, chain=chain, gaps=(gap,))
+
+    def _atoms(self, start: Numbers) -> list[float]:
+        """Return the point masses that the study names, then those that are found."""
+        name, ratio = self.wanted.names[0], isinstance(self.block.relative, Ratio)
+        named = []
+        for atom in self.wanted.atoms:
+            if (start == atom).any():
+                named.append(atom)
+            else:
+                text = f"{name} is named to have a point mass at {atom:g}, but no row is there"
+                self.findings.append(Finding("point mass", name, 0.0, atom, text))
+        if self.whole:
+            return named
+        gen = self.columns[GEN][:, 0] if self.block.relative else None
+        found = find_atoms(start, self.reco[:, 0], gen, ratio=ratio)
+        return [*named, *(atom for atom in found if atom not in named)]
 
     def _only_atoms(self, atoms: Sequence[float], few: int) -> TargetBlock:
         """Return a copy, a constant, or categories, where all rows but a negligible few agree."""
         self.exceptions = few
         if len(atoms) == 1:
-            copied = self.block.relative is not None and atoms[0] == _SAME.get(
+            copied = self.block.relative is not None and atoms[0] == SAME.get(
                 self.block.relative.kind
             )
             restored = "copy" if copied else "constant"
@@ -198,17 +239,22 @@ class _Fit:
         share = 1 - few / len(self.start)
         text = f"{name} takes {len(atoms)} values only and is modelled as a category"
         self.findings.append(Finding("discrete", name, share, 0.0, text))
-        kept = np.isin(self.start, atoms)[:, 0]
-        values = self.start[kept]
-        columns = {NOISE: self.columns[NOISE][kept]}
-        chain, _ = fit_chain([TransformSpec(kind="categories")], values, columns, self.wanted.where)
+        return self._category(np.isin(self.start, atoms)[:, 0])
+
+    def _category(self, rows: NDArray[np.bool_]) -> TargetBlock:
+        """Return the block as the values that these rows take."""
+        columns = {NOISE: self.columns[NOISE][rows]}
+        spec = TransformSpec(kind="categories")
+        chain, _ = fit_chain([spec], self.start[rows], columns, self.wanted.where)
+        if self.wanted.levels:
+            return replace(self.block, chain=chain, ranked=True)
         return replace(self.block, chain=chain, gaps=(Gap(),))
 
     def _late(self) -> TargetBlock:
         chain, finite = self._chain(np.ones(len(self.start), np.bool_))
         self._all_finite(finite)
         end = chain.forward(self.start, self.columns)
-        gaps = []
+        gaps, levels = [], []
         for column in end.T:
             atoms = find_atoms(column, column)
             rest = ~np.isin(column, atoms)
@@ -216,7 +262,11 @@ class _Fit:
                 atoms, rest = [], np.ones(len(column), np.bool_)
             counts = np.array([np.count_nonzero(column == atom) for atom in atoms])
             gaps.append(Gap.fit(column[rest], atoms, np.array(atoms), counts) if atoms else Gap())
-        return replace(self.block, chain=chain, gaps=tuple(gaps), early=False)
+            levels.append(Levels.fit(column, atoms))
+        block = replace(self.block, chain=chain, early=False)
+        if self.wanted.levels:
+            return replace(block, levels=tuple(levels))
+        return replace(block, gaps=tuple(gaps))
 
     def _chain(self, rows: NDArray[np.bool_]) -> tuple[Chain, NDArray[np.bool_]]:
         columns = {name: column[rows] for name, column in self.columns.items()}
@@ -228,72 +278,3 @@ class _Fit:
                 f"{self.wanted.where}: its transforms send {np.count_nonzero(~finite)} of "
                 f"{len(finite)} rows to infinity, the first is row {int(np.argmin(finite))}"
             )
-
-
-def _finish(
-    block: TargetBlock,
-    reco: Numbers,
-    columns: Columns,
-    *,
-    standardize: bool,
-    findings: list[Finding],
-) -> tuple[TargetBlock, list[Finding]]:
-    """Add the final scale and the range of training; list what is remarkable."""
-    endless = replace(block, final=None)
-    with np.errstate(all="ignore"):
-        opened = endless.encode(reco, columns)
-    final = Standardize.fit(opened, {}, None) if standardize else None
-    encoded = final.forward(opened, {}) if final else opened
-    margin = CLAMP * (1.0 if final else mean_and_deviation(opened)[1])
-    block = replace(
-        block,
-        final=final,
-        low=tuple((encoded.min(axis=0) - margin).tolist()),
-        high=tuple((encoded.max(axis=0) + margin).tolist()),
-    )
-    start = block.relative.forward(reco, {"gen": columns[GEN]}) if block.relative else reco
-    for j, (name, gap) in enumerate(zip(block.names, block.gaps, strict=True)):
-        findings += [_point_mass(block, name, atom.value, atom.share) for atom in gap.atoms]
-        values = len(np.unique(start[:, j]))
-        if not block.needs_noise and values <= FEW_VALUES and len(start) > 50 * values:
-            text = f"{name} is continuous by its kind but takes {values} values only: an integer?"
-            findings.append(Finding("discrete", name, 1.0, 0.0, text))
-        far = float(np.mean(np.abs(encoded[:, j]) > REACH)) if final else 0.0
-        if far > MANY_BEYOND:
-            text = f"{name}: {percent(far)} of the encoded values lie beyond +-{REACH:g}"
-            findings.append(Finding("tail", name, far, 0.0, text))
-    for finding in findings:
-        logger.info("%s", finding)
-    return block, findings
-
-
-_SAME = {"ratio": 1.0, "difference": 0.0, "wrapped_difference": 0.0}
-"""What a RECO value equal to its GEN value becomes."""
-
-
-def _point_mass(block: TargetBlock, name: str, value: float, share: float) -> Finding:
-    kind = block.relative.kind if block.relative and block.early else ""
-    if kind and value == _SAME[kind]:
-        what = f"{name} equals its GEN value"
-    elif not block.early:
-        what = f"{name} is, after its transforms, exactly {value:g}"
-    elif kind and not (kind == "ratio" and value == 0):
-        what = f"{name} {'/' if kind == 'ratio' else '-'} GEN is exactly {value:g}"
-    else:
-        what = f"{name} is exactly {value:g}"
-    return Finding("point mass", name, share, value, f"{what} in {percent(share)} of the rows")
-
-
-def _restored_findings(block: TargetBlock, exceptions: int = 0) -> list[Finding]:
-    rows = f"all but {exceptions} rows" if exceptions else "every row"
-    result = []
-    for name in block.names:
-        if block.restored == "copy":
-            text = f"{name} equals its GEN value in {rows}; it is copied, not learned"
-        else:
-            relative = f" {block.relative.kind} to GEN" if block.relative else ""
-            text = f"{name} is {block.constant:g}{relative} in {rows}; it is kept, not learned"
-        result.append(Finding(block.restored or "copy", name, 1.0, block.constant, text))
-    for finding in result:
-        logger.info("%s", finding)
-    return result

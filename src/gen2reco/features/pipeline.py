@@ -13,7 +13,7 @@ from gen2reco.features.domain import Range
 from gen2reco.features.findings import Finding
 from gen2reco.features.fitting import fit_block, wanted_blocks
 from gen2reco.features.targets import TargetBlock
-from gen2reco.features.transforms import GEN, NOISE, SUPPLIED, parse
+from gen2reco.features.transforms import EDGE, GEN, NOISE, SUPPLIED, parse
 from gen2reco.rng import noise
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 STREAM = 1
 """Stream of random numbers that spreads counts and point masses; simulation uses stream 0."""
-EDGE = 1e-3
-"""Such noise stays this far from 0 and 1: float32 must not round a row out of its interval."""
 
 _TILE = 4096  # rows per pass, so that intermediate columns stay in the second-level cache
 
@@ -45,7 +43,10 @@ class PartFeatures:
         ranges: training distribution of every GEN column that is read, by (block, name).
         findings: what the fit noticed.
         standardize: whether the model's GEN columns have zero mean and unit deviation; RECO ones
-            always do.
+            always do, discrete ones apart.
+        levels: whether discrete targets and point masses are discrete columns for the model.
+        combinations: the values of the discrete columns that occur together in training.
+        shares: share of the training rows with each combination.
     """
 
     part: str
@@ -54,9 +55,14 @@ class PartFeatures:
     ranges: Mapping[tuple[str, str], Range]
     findings: tuple[Finding, ...]
     standardize: bool
+    levels: bool = False
+    combinations: tuple[tuple[int, ...], ...] = ()
+    shares: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, part: Part, table: Table, seed: int, *, standardize: bool = True) -> PartFeatures:
+    def fit(
+        cls, part: Part, table: Table, seed: int, *, standardize: bool = True, levels: bool = False
+    ) -> PartFeatures:
         """Fit conditions and targets of a part.
 
         Args:
@@ -64,6 +70,8 @@ class PartFeatures:
             table: its training rows, with targets; weights play no role.
             seed: of the noise that spreads counts and point masses.
             standardize: False for a family that normalises GEN inside its network.
+            levels: True for a family that has discrete columns: flags and categories become their
+                ranks, point masses levels; else noise makes numbers of both.
 
         Raises:
             StudyError: the table is empty, or a transform is wrong or cannot take the values.
@@ -86,9 +94,10 @@ class PartFeatures:
             column, found = fit_condition(item, values, given, where, standardize=standardize)
             conditions.append(column)
             findings += found
-        wanted = list(wanted_blocks(part))
+        wanted = list(wanted_blocks(part, levels=levels))
         lanes = _noise(table, part.name, seed, sum(len(one.names) for one in wanted))
         lane = 0
+        ranks = []
         for one in wanted:
             columns = {**given, NOISE: lanes[lane : lane + len(one.names)].T}
             lane += len(one.names)
@@ -98,8 +107,20 @@ class PartFeatures:
             block, found = fit_block(one, reco, columns, standardize=True)
             blocks.append(block)
             findings += found
+            if block.discrete:
+                ranks.append(block.ranks(reco, columns))
+        together = np.concatenate(ranks, axis=1) if ranks else np.empty((0, 0))
+        seen, counts = np.unique(together.astype(int), axis=0, return_counts=True)
         return cls(
-            part.name, tuple(conditions), tuple(blocks), ranges, tuple(findings), standardize
+            part=part.name,
+            conditions=tuple(conditions),
+            blocks=tuple(blocks),
+            ranges=ranges,
+            findings=tuple(findings),
+            standardize=standardize,
+            levels=levels,
+            combinations=tuple(map(tuple, seen.tolist())),
+            shares=tuple((counts / len(table)).tolist()),
         )
 
     @property
@@ -109,13 +130,22 @@ class PartFeatures:
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """Encoded RECO columns, in the order of the model's output."""
-        return tuple(name for block in self.blocks for name in block.encoded)
+        """Encoded RECO columns, in the order of the model's output: discrete ones first."""
+        discrete = [name for block in self.blocks for name, _ in block.discrete]
+        return (*discrete, *(name for block in self.blocks for name in block.encoded))
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of encoded RECO and GEN columns."""
-        return len(self.target_names), len(self.condition_names)
+    def shape(
+        self,
+    ) -> tuple[int, int, tuple[int, ...], tuple[tuple[int, ...], ...], tuple[float, ...]]:
+        """What `models.protocol.Shape` is made of.
+
+        Numbers of encoded RECO and GEN columns, how many values each discrete column takes, which
+        of these occur together, and in which share of the rows.
+        """
+        levels = tuple(count for block in self.blocks for _, count in block.discrete)
+        sizes = len(self.target_names), len(self.condition_names)
+        return *sizes, levels, self.combinations, self.shares
 
     def encode_condition(self, table: Table) -> NDArray[np.float32]:
         """Return GEN as the model sees it, float32 [n, conditions], always finite."""
@@ -141,18 +171,20 @@ class PartFeatures:
         """
         encoded = np.empty((len(table), self.shape[0]), np.float32)
         with np.errstate(all="ignore"):
-            for tile, first, block, reco, columns in self._learned(table, noise_seed):
+            for tile, (ranks, numbers), block, reco, columns in self._learned(table, noise_seed):
+                if block.discrete:
+                    encoded[tile, ranks] = block.ranks(reco, columns)
                 values = block.encode(reco, columns)
                 if not np.isfinite(values).all():
                     values = self._bounded(block, reco, values)
-                encoded[tile, first : first + len(block.names)] = values
+                encoded[tile, numbers] = values
         return encoded
 
     def decode_target(self, encoded: NDArray[Any], table: Table) -> dict[str, Numbers]:
         """Return RECO in physics units, {target component: float64 [n]}, always finite.
 
-        Copies and constants are restored, intervals of point masses become exact values. Encoded
-        values count at most `fitting.CLAMP` standard deviations beyond those of training.
+        Copies and constants are restored, point masses become exact values. Encoded
+        values count at most `finishing.CLAMP` standard deviations beyond those of training.
 
         Args:
             encoded: what a model gave, [n, targets].
@@ -164,7 +196,7 @@ class PartFeatures:
         rows = len(table)
         if encoded.shape != (rows, self.shape[0]):
             raise ValueError(f"encoded is {encoded.shape}, expected {(rows, self.shape[0])}")
-        sources = self._sources(table)
+        sources, places = self._sources(table), self._places()
         decoded: dict[str, Numbers] = {}
         for block in self.blocks:
             if block.restored:
@@ -177,14 +209,12 @@ class PartFeatures:
             if np.isnan(wide).any():
                 name = self.target_names[int(np.argmax(np.isnan(wide).any(axis=1)))]
                 raise EmulatorError(f"the model of part {self.part} gave NaN for {name}")
-            first = 0
-            for block in self.blocks:
+            for block, (ranks, numbers) in zip(self.blocks, places, strict=True):
                 if not block.restored:
-                    last = first + len(block.names)
-                    values = block.decode(wide[first:last].T, _columns(block, sources, tile))
+                    columns = _columns(block, sources, tile)
+                    values = block.decode(wide[numbers].T, columns, wide[ranks].T)
                     for j, name in enumerate(block.names):
                         decoded[name][tile] = values[:, j]
-                    first = last
         return decoded
 
     def log_det(self, table: Table, noise_seed: int) -> Numbers:
@@ -215,8 +245,10 @@ class PartFeatures:
             relative = block.relative.kind if block.relative else ""
             for j, name in enumerate(block.names):
                 how: str = block.restored or "learned"
-                if not block.restored and block.gaps[j].atoms:
-                    values = ", ".join(f"{atom.value:g}" for atom in block.gaps[j].atoms)
+                if block.ranked:
+                    how = f"learned, {block.discrete[0][1]} values"
+                elif masses := block.point_masses(j):
+                    values = ", ".join(f"{mass.value:g}" for mass in masses)
                     how = f"learned, point mass at {values}"
                 rows.append(_row("RECO", name, relative, block.chain.kinds, how))
         return rows
@@ -233,6 +265,9 @@ class PartFeatures:
                 for (side, name), found in self.ranges.items()
             ],
             "findings": [finding.state() for finding in self.findings],
+            "levels": self.levels,
+            "combinations": [list(seen) for seen in self.combinations],
+            "shares": list(self.shares),
         }
 
     @classmethod
@@ -247,6 +282,9 @@ class PartFeatures:
             },
             findings=tuple(Finding.from_state(item) for item in state["findings"]),
             standardize=state["standardize"],
+            levels=state.get("levels", False),
+            combinations=tuple(map(tuple, state.get("combinations", ()))),
+            shares=tuple(state.get("shares", ())),
         )
         names = tuple(name for block in features.blocks for name in block.names)
         wanted = tuple(name for target in part.target for name in target.name)
@@ -260,24 +298,33 @@ class PartFeatures:
 
     def _learned(
         self, table: Table, seed: int
-    ) -> Iterator[tuple[slice, int, TargetBlock, Numbers, dict[str, Any]]]:
-        """Yield tile, first model column, block, RECO values and the columns it reads."""
-        sources = self._sources(table)
+    ) -> Iterator[tuple[slice, tuple[slice, slice], TargetBlock, Numbers, dict[str, Any]]]:
+        """Yield tile, model columns, block, RECO values and the columns it reads."""
+        sources, places = self._sources(table), self._places()
         lanes = None
         if any(block.needs_noise for block in self.blocks if not block.restored):
             lanes = _noise(table, self.part, seed, sum(len(block.names) for block in self.blocks))
         for tile in _tiles(len(table)):
-            first = lane = 0
-            for block in self.blocks:
+            lane = 0
+            for block, place in zip(self.blocks, places, strict=True):
                 width = len(block.names)
                 if not block.restored:
                     columns = _columns(block, sources, tile)
                     if lanes is not None:
                         columns[NOISE] = lanes[lane : lane + width, tile].T
                     reco = _stack([table.target[name][tile] for name in block.names])
-                    yield tile, first, block, reco, columns
-                    first += width
+                    yield tile, place, block, reco, columns
                 lane += width
+
+    def _places(self) -> list[tuple[slice, slice]]:
+        """Return the discrete and the continuous columns of each block among those of the model."""
+        places = []
+        rank, number = 0, sum(len(block.discrete) for block in self.blocks)
+        for block in self.blocks:
+            ends = rank + len(block.discrete), number + len(block.encoded)
+            places.append((slice(rank, ends[0]), slice(number, ends[1])))
+            rank, number = ends
+        return places
 
     def _sources(self, table: Table) -> dict[tuple[str, str], Numbers]:
         """Return the GEN columns that targets are encoded and decoded with, mended."""

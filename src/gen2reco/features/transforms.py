@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from gen2reco.errors import EmulatorError, StudyError, nearest
 from gen2reco.features.discrete import Categories, Dequantize
-from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize, Threshold
+from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize, Threshold, ThresholdAt
 from gen2reco.features.quantile import QuantileNormal
 from gen2reco.features.relative import Difference, Ratio, ResidualRescale, WrappedDifference
+from gen2reco.features.saturating import Arctan, Saturate
+from gen2reco.features.smear import Jitter, Smear
 from gen2reco.features.vector import Cartesian, Polar, Rotate
 
 if TYPE_CHECKING:
@@ -22,15 +24,19 @@ if TYPE_CHECKING:
 KINDS: dict[str, type[Transform]] = {
     each.kind: each
     for each in (
-        *(Standardize, Log, Asinh, Logit, Threshold, QuantileNormal),
+        *(Standardize, Log, Asinh, Logit, Threshold, ThresholdAt, QuantileNormal),
         *(Ratio, Difference, WrappedDifference, ResidualRescale),
         *(Rotate, Cartesian, Polar, Dequantize, Categories),
+        *(Saturate, Arctan, Smear, Jitter),
     )
 }
 """Name in a study file -> transform. A new kind is one class and one entry here."""
 
 NOISE, GEN = "<noise>", "<gen>"
 """Names of the columns that the pipeline supplies; no expression of a study reads like that."""
+
+EDGE = 1e-3
+"""Such noise stays this far from 0 and 1: float32 must not round a row out of its interval."""
 
 SUPPLIED = {"noise": NOISE}
 """Roles that the pipeline fills itself -> name of the column."""

@@ -1,5 +1,5 @@
 """Model families, one file each under one protocol; `kind` in a study picks the family."""
 
-from gen2reco.models.families import build, config_schema, parse
+from gen2reco.models.families import build, config_schema, parse, takes_levels
 
-__all__ = ["build", "config_schema", "parse"]
+__all__ = ["build", "config_schema", "parse", "takes_levels"]

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen2reco.errors import StudyError, nearest
+from gen2reco.models.classifier import ClassifierConfig
+from gen2reco.models.flashsim import FlashSimConfig
 from gen2reco.models.flow import FlowConfig
+from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.vae import VAEConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gen2reco.models.protocol import Model, Shape
 
-Settings = Annotated[FlowConfig | QuantileConfig, Field(discriminator="kind")]
+Settings = Annotated[
+    ClassifierConfig | FlashSimConfig | FlowConfig | MixedConfig | QuantileConfig | VAEConfig,
+    Field(discriminator="kind"),
+]
 
 _settings: TypeAdapter[ModelConfig] = TypeAdapter(Settings)
 
@@ -36,9 +43,20 @@ def parse(block: Mapping[str, Any]) -> ModelConfig:
 
 
 def build(settings: ModelConfig | Mapping[str, Any], shape: Shape) -> Model:
-    """Return a freshly initialised model for rows of `shape`, from settings or a `model` block."""
+    """Return a freshly initialised model for rows of `shape`, from settings or a `model` block.
+
+    Raises:
+        StudyError: the settings are wrong, or the family cannot have targets of this shape.
+    """
     config = settings if isinstance(settings, ModelConfig) else parse(settings)
+    if shape.levels and not config.takes_levels:
+        raise StudyError(f"model.kind: a {config.kind} has no discrete columns for its targets")
     return config.build(shape)
+
+
+def takes_levels(block: Mapping[str, Any]) -> bool:
+    """Return whether the family of a `model` block has discrete columns for flags and the like."""
+    return parse(block).takes_levels
 
 
 def config_schema() -> dict[str, Any]:
@@ -57,9 +75,17 @@ def _explain(item: Any, block: Mapping[str, Any]) -> str:
         known = ", ".join(sorted(kinds))
         return f"model.kind: there is no family {kind!r}; known are {known}.{nearest(kind, kinds)}"
     if item["type"] == "extra_forbidden":
-        kind = str(block["kind"])
-        allowed = schema["$defs"][kinds[kind].rsplit("/", 1)[-1]]["properties"]
+        kind, *inner, _ = item["loc"]
+        allowed = _properties(kinds[kind], schema)
+        for step in inner:
+            allowed = _properties(allowed[step]["$ref"], schema)
+        kind = allowed["kind"]["const"]
         hint = nearest(str(item["loc"][-1]), allowed) or f" Allowed: {', '.join(sorted(allowed))}."
         return f"{place}: unknown key for kind {kind!r}.{hint}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{place}: {message} (seen: {item['input']!r:.80})"
+
+
+def _properties(reference: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in the definition that a reference of the schema names."""
+    return dict(schema["$defs"][reference.rsplit("/", 1)[-1]]["properties"])

@@ -19,13 +19,27 @@ if TYPE_CHECKING:
 class Shape:
     """Sizes of one row as the model sees it, after encoding.
 
+    The first `len(levels)` target columns are discrete, column i with the whole numbers from 0 to
+    levels[i] - 1; the others are continuous.
+
     Attributes:
-        targets: number of encoded RECO features, at least 1.
+        targets: number of encoded RECO features, discrete ones included, at least 1.
         conditions: number of encoded GEN features, 0 for pure generation.
+        levels: how many values each discrete column takes; empty without `takes_levels`.
+        combinations: the values of the discrete columns that may occur together; empty for any.
+        shares: share of the training rows with each combination; empty where that is unknown.
     """
 
     targets: int
     conditions: int
+    levels: tuple[int, ...] = ()
+    combinations: tuple[tuple[int, ...], ...] = ()
+    shares: tuple[float, ...] = ()
+
+    @property
+    def continuous(self) -> int:
+        """Number of continuous target columns."""
+        return self.targets - len(self.levels)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,8 @@ class ModelConfig(BaseModel):
     """Settings of a family: frozen, unknown fields refused, every default a real value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    takes_levels: ClassVar[bool] = False
+    """Whether flags, categories and point masses reach the family as discrete columns."""
     kind: str
 
     def build(self, shape: Shape) -> Model:
@@ -100,7 +116,17 @@ class HasDensity(Protocol):
     capability: ClassVar[str] = "log_prob"
 
     def log_prob(self, target: Tensor, condition: Tensor) -> Tensor:
-        """Return log p(target | condition) in encoded space, [rows]."""
+        """Return log p(target | condition) in encoded space, [rows]; probabilities of levels."""
+
+
+class HasProbabilities(Protocol):
+    """Capability of families that know the probability of every combination of discrete values."""
+
+    capability: ClassVar[str] = "probabilities"
+    combinations: Tensor
+
+    def probabilities(self, condition: Tensor) -> Tensor:
+        """Return p(combination | condition), [rows, combinations], in the order of those."""
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ for fields: `mu.pt` is one number per event, `Jet.pt` one per jet, to be brought
 `sum min max any all`, or used in a condition. `px py pz energy` follow from `pt eta phi mass` where
 they are not stored, and the reverse; a mass that is not stored is 0. GeV and radians throughout.
 
+Parts. What the parts of a study before the present one made goes by their names: a collection with
+their targets and conditions as fields, see `gen2reco.rows.chain`.
+
 Missing. An event may have no leading jet; whatever is computed from it is then missing, not NaN, as
 are logarithms of what is not positive, roots of negative numbers and divisions by zero. A condition
 or selection on something missing is false, and so is its negation; ask with `exists(jet)` or
@@ -92,7 +95,8 @@ class Namespace:
             events: awkward events, flat columns (name -> array or Jagged), or a Store.
             define: named expressions.
             extra: further numbers by name, one per row; they go before `define`. A pair
-                (collection, flat positions in its stored columns or -1) is an object per row.
+                (collection, flat positions in its stored columns or -1) is an object per row. Or a
+                collection with a list per event.
             row_event: the event each row belongs to, int64 [rows]; default: rows are events.
             root: namespace of the same events; what belongs to events is computed there, once.
 
@@ -111,6 +115,7 @@ class Namespace:
         if row_event is not None:
             self.frame = Frame(len(row_event), "row", self.frame, np.asarray(row_event, np.int64))
         self._bound = {name: self._bind(name, item) for name, item in (extra or {}).items()}
+        self._store.made |= dict.fromkeys(self._bound)
         self._dependent = self._find_dependent()
         self._root = root
         if root is None and (extra or row_event is not None):
@@ -119,6 +124,15 @@ class Namespace:
     def rows(self, row_event: Index | None, extra: Mapping[str, Any]) -> Namespace:
         """Return a namespace for rows made from these events; arguments as for the class."""
         return Namespace(self._store, self.define, extra, row_event, root=self)
+
+    def extended(self, extra: Mapping[str, Any]) -> Namespace:
+        """Return a namespace of the same events that knows further names; arguments as above."""
+        return Namespace(self._store, self.define, extra, root=self)
+
+    @property
+    def events_frame(self) -> Frame:
+        """The frame with one entry per event."""
+        return self._store.events
 
     @property
     def size(self) -> int:
@@ -201,6 +215,8 @@ class Namespace:
         return list(found.items())
 
     def _bind(self, name: str, item: Any) -> Result:
+        if isinstance(item, Collection):
+            return item
         if isinstance(item, tuple):
             collection, positions = item
             return Single(collection.source, self.frame, positions)
@@ -319,7 +335,7 @@ class Namespace:
         if name in FUNCTIONS:
             parsed.fail(node, f"{name!r} is a function: {FUNCTIONS[name].usage}")
         alone = [column for column in self._store.names if "_" not in column]
-        known = [*self.define, *self._bound, *alone]
+        known = [*self.define, *self._store.made, *alone]
         place = "not under `define` and no column"
         if scope is not None:
             known += field_names(scope)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gen2reco.rows.chain import parts_before, with_empty_parts
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.origins import things_named
 from gen2reco.rows.spaces import GEN, RECO, row_space, rows_at
@@ -53,7 +54,7 @@ def wanted_columns(study: Study, part: Part, *, targets: bool) -> list[Wanted]:
     if targets:
         return [*gen, *given, *reco]
     define = dict(study.define)
-    if part.rows.kind == "object":
+    if part.rows.gen:
         define |= {GEN: part.rows.gen, RECO: part.rows.reco}
     only_reco = _origins(reco, define) - _origins(gen, define)
     return [*gen, *(item for item in given if not _origins([item], define) & only_reco)]
@@ -80,7 +81,8 @@ def columns_needed(study: Study, part: Part, available: Available, *, targets: b
     Raises:
         StudyError: an expression is wrong or names a column that the files lack.
     """
-    events = Namespace(Store.empty(available), study.define)
+    stored = Namespace(Store.empty(available), study.define)
+    events = with_empty_parts(stored, parts_before(study, part))
     space = row_space(part, events, targets=targets)
     for item in wanted_columns(study, part, targets=targets):
         space.names.evaluate(item.expression, f"part {part.name}, {item.label}")
@@ -96,7 +98,8 @@ def columns_needed(study: Study, part: Part, available: Available, *, targets: b
 
 def output_columns_needed(study: Study, part: Part, available: Available) -> list[str]:
     """Return the flat columns that a part's `output` reads besides what is generated, sorted."""
-    events = Namespace(Store.empty(available), study.define)
+    stored = Namespace(Store.empty(available), study.define)
+    events = with_empty_parts(stored, parts_before(study, part))
     generated = {name: np.zeros(0) for target in part.target for name in target.name}
     nothing = np.zeros(0, np.int64)
     names = rows_at(part, events, nothing, nothing, generated)

@@ -1,4 +1,4 @@
-"""Which rows a part has in a chunk of events: whole events, or GEN objects and their partners."""
+"""Which rows a part has in a chunk of events: events, GEN objects and partners, spurious ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from gen2reco.errors import StudyError, nearest
 from gen2reco.events.layout import Jagged
 from gen2reco.rows.matching import MatchResult, match, match_by_index
+from gen2reco.study import NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,8 @@ class RowSpace:
     Attributes:
         names: namespace with one entry per row.
         entry: int64 [rows], event of each row.
-        object: int64 [rows], index of the GEN object in its stored collection, 0 for event rows.
+        object: int64 [rows], index of the GEN object in its stored collection; of spurious ones
+            their place in the event; 0 for event rows.
         matched: bool [rows], whether a RECO partner was found; None where none was sought.
     """
 
@@ -40,28 +42,50 @@ class RowSpace:
     matched: Flags | None
 
 
-def row_space(part: Part, events: Namespace, *, targets: bool) -> RowSpace:
+def row_space(
+    part: Part, events: Namespace, *, targets: bool, number: Index | None = None
+) -> RowSpace:
     """Lay out the rows of a part.
 
     Args:
         part: the part.
         events: namespace of the events.
         targets: whether RECO partners are wanted; without, no RECO column is read.
+        number: int64 [events], how many spurious objects each event has; for simulation.
 
     Raises:
         StudyError: rows of this kind or pairing are not available, or a collection is not one.
     """
     rows = part.rows
-    if rows.kind not in {"event", "object"} or rows.pairing == "unpaired":
+    if rows.kind == "set" or rows.pairing == "unpaired":
         raise StudyError(
             f"part {part.name!r}: rows of kind {rows.kind!r} with pairing {rows.pairing!r} are not"
-            " available; use kind event or object, pairing paired or none"
+            " available; use kind event, object or spurious, pairing paired or none"
         )
     if rows.kind == "event":
-        return RowSpace(events, np.arange(events.size), np.zeros(events.size, np.int64), None)
+        return _per_event(events, {})
+    if rows.kind == "object":
+        return _per_gen_object(part, events, targets=targets)
+    if targets:
+        return _left_over(part, events)
+    if rows.counts:
+        return _per_event(events, {})
+    counts = np.zeros(events.size, np.int64) if number is None else number
+    entry = np.repeat(np.arange(events.size), counts)
+    return RowSpace(events.rows(entry, {}), entry, _running(entry, events.size), None)
+
+
+def _per_event(events: Namespace, bound: dict[str, Any]) -> RowSpace:
+    names = events.rows(None, bound) if bound else events
+    return RowSpace(names, np.arange(events.size), np.zeros(events.size, np.int64), None)
+
+
+def _per_gen_object(part: Part, events: Namespace, *, targets: bool) -> RowSpace:
+    """One row per GEN object; whether it has a partner is its number (0 or 1)."""
+    rows = part.rows
     gen = events.collection(rows.gen, f"part {part.name}, rows.gen")
     entry = gen.frame.event
-    number = gen.positions - gen.source.elements.offsets[entry]
+    index = gen.positions - gen.source.elements.offsets[entry]
     bound: dict[str, Any] = {GEN: (gen, gen.positions)}
     matched = None
     if targets:
@@ -70,7 +94,28 @@ def row_space(part: Part, events: Namespace, *, targets: bool) -> RowSpace:
         matched = partner >= 0
         stored = reco.positions
         bound[RECO] = (reco, np.where(matched, stored[partner] if len(stored) else -1, -1))
-    return RowSpace(events.rows(entry, bound), entry, number, matched)
+        if rows.counts:
+            bound[NUMBER] = matched.astype(np.int64)
+            matched = None
+    return RowSpace(events.rows(entry, bound), entry, index, matched)
+
+
+def _left_over(part: Part, events: Namespace) -> RowSpace:
+    """One row per RECO object without a GEN partner, or the number of them in each event."""
+    gen = events.collection(part.rows.gen, f"part {part.name}, rows.gen")
+    reco = events.collection(part.rows.reco, f"part {part.name}, rows.reco")
+    alone = np.flatnonzero(match_collections(part.rows, events, gen, reco).gen_of_reco < 0)
+    entry = reco.frame.event[alone]
+    if part.rows.counts:
+        return _per_event(events, {NUMBER: np.bincount(entry, minlength=events.size)})
+    bound = {RECO: (reco, reco.positions[alone])}
+    return RowSpace(events.rows(entry, bound), entry, _running(entry, events.size), None)
+
+
+def _running(entry: Index, events: int) -> Index:
+    """Return the place of each row within its event, for rows in the order of the events."""
+    first = np.cumsum(np.bincount(entry, minlength=events)) - np.bincount(entry, minlength=events)
+    return np.arange(len(entry)) - first[entry]
 
 
 def rows_at(

@@ -74,14 +74,22 @@ class Store:
     Attributes:
         events: the frame with one entry per event.
         used: names of the columns read so far.
+        made: names that namespaces of these events added, for hints.
     """
 
-    def __init__(self, columns: Mapping[str, Any], size: int) -> None:
+    def __init__(self, columns: Mapping[str, Any], events: int | Frame) -> None:
+        """Keep the columns.
+
+        Args:
+            columns: flat name -> array or Jagged.
+            events: how many there are, or their frame where another store has it.
+        """
         self._columns = columns
         self._ready: dict[str, Any] = {}
         self._lists: dict[str, Elements] = {}
-        self.events = Frame(size, "event")
+        self.events = Frame(events, "event") if isinstance(events, int) else events
         self.used: set[str] = set()
+        self.made: dict[str, None] = {}
         fields: defaultdict[str, dict[str, str]] = defaultdict(dict)
         lists: set[str] = set()
         for name in columns:

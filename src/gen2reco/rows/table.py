@@ -13,7 +13,6 @@ from gen2reco.rng import Keys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gen2reco.rows.expressions import Namespace
     from gen2reco.rows.segments import Array, Flags, Index, Numbers
 
 
@@ -33,7 +32,6 @@ class Table:
         dropped: reason -> how many rows are not here; for "not selected" how many events.
         offenders: what is NaN, infinite or absurdly large -> bool [n]: columns of the table, and
             stored columns with a NaN in the row's event, which makes every choice there doubtful.
-        names: namespace of the chunk's events, for `evaluate_output`; None with targets.
     """
 
     part: str
@@ -46,7 +44,6 @@ class Table:
     given: dict[str, Numbers]
     dropped: dict[str, int] = field(default_factory=dict)
     offenders: dict[str, Flags] = field(default_factory=dict)
-    names: Namespace | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.entry)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gen2reco.errors import EventFileError, StudyError
 from gen2reco.rng import Keys
+from gen2reco.rows.chain import parts_before, reads_parts, with_part
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.needs import (
     IDS,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-    from gen2reco.rows.segments import Array, Flags, Numbers
+    from gen2reco.rows.segments import Array, Flags, Index, Numbers
     from gen2reco.study import Part, Study
 
 logger = logging.getLogger(__name__)
@@ -40,10 +41,11 @@ ABSURD = 1e12
 def build_table(
     study: Study,
     part: Part,
-    events: ak.Array | Mapping[str, Any],
+    events: ak.Array | Mapping[str, Any] | Namespace,
     *,
     targets: bool,
     where: str = "",
+    number: Index | None = None,
 ) -> Table:
     """Build the table of one part from a chunk of events.
 
@@ -55,16 +57,18 @@ def build_table(
     Args:
         study: the study.
         part: one of its parts.
-        events: awkward events in NanoAOD shape, or flat columns.
+        events: awkward events in NanoAOD shape, flat columns, or their namespace with the parts
+            made so far (see `chain`).
         targets: whether RECO is there and wanted.
         where: name of the file, for messages.
+        number: int64 [events], spurious objects of each event; for their simulation.
 
     Raises:
         StudyError: an expression is wrong or names a column that is not there.
         EventFileError: the events have no ids, or columns of a collection disagree.
     """
-    names = Namespace(events, study.define)
-    space = row_space(part, names, targets=targets)
+    names = events if isinstance(events, Namespace) else Namespace(events, study.define)
+    space = row_space(part, names, targets=targets, number=number)
     building = _Building(part, space)
     if targets and study.select.strip():
         building.select(names.mask(study.select, "select"))
@@ -77,7 +81,7 @@ def build_table(
     building.look_for_nan()
     if targets:
         building.drop_offenders(where)
-    return building.finish(names, weights, keep_names=not targets)
+    return building.finish(names, weights)
 
 
 class _Building:
@@ -151,7 +155,7 @@ class _Building:
                 self.drop(f"{name} is not finite", bad)
         self.offenders = {}
 
-    def finish(self, names: Namespace, weights: Array | None, *, keep_names: bool) -> Table:
+    def finish(self, names: Namespace, weights: Array | None) -> Table:
         """Return the table of the rows that are still in."""
         index: Array | slice = slice(None) if self.keep.all() else np.flatnonzero(self.keep)
         entry = self.space.entry[index]
@@ -171,7 +175,6 @@ class _Building:
             given=columns["given"],
             dropped=dict(self.dropped),
             offenders={k: bad[index] for k, bad in self.offenders.items() if bad[index].any()},
-            names=names if keep_names else None,
         )
 
 
@@ -186,7 +189,7 @@ def _identifier(names: Namespace, name: str) -> Array:
 def evaluate_output(
     study: Study,
     part: Part,
-    events: ak.Array | Mapping[str, Any],
+    events: ak.Array | Mapping[str, Any] | Namespace,
     table: Table,
     generated: Mapping[str, Array],
 ) -> dict[str, dict[str, Array]]:
@@ -197,7 +200,7 @@ def evaluate_output(
     Args:
         study: the study.
         part: one of its parts.
-        events: the chunk that the table was built from.
+        events: the chunk that the table was built from, or its namespace.
         table: the rows.
         generated: target component -> numbers per row, in physics units.
 
@@ -209,12 +212,8 @@ def evaluate_output(
     Raises:
         StudyError: an expression is wrong, or has no value in some row.
     """
-    names = table.names
-    if names is None or names.events is not events:
-        names = Namespace(events, study.define)
-    kinds = {name: target.kind for target in part.target for name in target.name}
-    drawn = {name: _typed(values, kinds.get(name, "")) for name, values in generated.items()}
-    rows = rows_at(part, names, table.entry, table.keys.object, drawn)
+    names = events if isinstance(events, Namespace) else Namespace(events, study.define)
+    rows = rows_at(part, names, table.entry, table.keys.object, typed(part, generated))
     written: dict[str, dict[str, Array]] = {}
     for collection, fields in part.output.items():
         written[collection] = {}
@@ -231,8 +230,13 @@ def evaluate_output(
     return written
 
 
+def typed(part: Part, generated: Mapping[str, Array]) -> dict[str, Array]:
+    """Return generated numbers in the type of their target's kind, as in stored columns."""
+    kinds = {name: target.kind for target in part.target for name in target.name}
+    return {name: _typed(values, kinds.get(name, "")) for name, values in generated.items()}
+
+
 def _typed(values: Array, kind: str) -> Array:
-    """Return generated numbers in the type of their kind."""
     if kind == "flag":
         return np.asarray(values) > 0.5
     if kind in {"integer", "category"}:
@@ -249,4 +253,8 @@ __all__ = [
     "columns_of",
     "evaluate_output",
     "output_columns_needed",
+    "parts_before",
+    "reads_parts",
+    "typed",
+    "with_part",
 ]

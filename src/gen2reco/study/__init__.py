@@ -6,29 +6,37 @@ their kinds.
 """
 
 from gen2reco.study.blocks import (
+    NUMBER,
+    PRESENCE,
     Block,
     Condition,
     Expression,
     Input,
+    Judging,
     Match,
     Part,
+    Presence,
     Response,
     Rows,
-    Study,
     Target,
     Training,
     TransformSpec,
     Validation,
 )
 from gen2reco.study.reading import load_study, shipped_studies
+from gen2reco.study.study import Study
 
 __all__ = [
+    "NUMBER",
+    "PRESENCE",
     "Block",
     "Condition",
     "Expression",
     "Input",
+    "Judging",
     "Match",
     "Part",
+    "Presence",
     "Response",
     "Rows",
     "Study",

@@ -5,12 +5,21 @@ from __future__ import annotations
 import keyword
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
-from gen2reco.errors import StudyError, nearest
-
-_FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 """Names that become names of files and folders."""
+
+PRESENCE = ".presence"
+"""Behind a part's name: the name of the part that says which of its objects there are."""
+NUMBER = "how_many"
+"""Target of such a part."""
 
 Expression = Annotated[
     str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)
@@ -18,7 +27,7 @@ Expression = Annotated[
 """Text in the expression language of `gen2reco.rows.expressions`; a number stands for itself."""
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuse a name that an expression could not use."""
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"{name!r} cannot be used in expressions; take letters, digits and _")
@@ -80,11 +89,24 @@ class Rows(Block):
     )
     reco: str = Field(default="", description="RECO collection of per-object rows")
     match: Match = Match()
+    of: str = Field(
+        default="",
+        description="for kind spurious: the part whose `gen`, `reco` and `match` leave these RECO"
+        " objects without a partner",
+    )
+    counts: bool = Field(
+        default=False,
+        description="learn how many RECO objects a row has (0 or 1 per GEN object; the spurious"
+        " ones of an event) instead of what they are like; `presence` of a part adds such a part",
+    )
 
     @model_validator(mode="after")
     def _objects_need_collections(self) -> Rows:
-        if self.kind == "object" and not (self.gen and self.reco):
-            raise ValueError("rows of kind 'object' need both `gen` and `reco`")
+        if self.kind in {"object", "spurious"} and not (self.gen and self.reco):
+            other = ", or `of`" if self.kind == "spurious" else ""
+            raise ValueError(f"rows of kind {self.kind!r} need both `gen` and `reco`{other}")
+        if self.counts and self.kind not in {"object", "spurious"}:
+            raise ValueError("`counts` is for rows of kind 'object' or 'spurious'")
         return self
 
 
@@ -116,6 +138,9 @@ Transforms = Annotated[tuple[TransformSpec, ...], BeforeValidator(_as_specs)]
 Expressions = Annotated[tuple[Expression, ...], BeforeValidator(_as_tuple)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 
+Atom = Annotated[float, Field(allow_inf_nan=False)]
+Atoms = Annotated[tuple[Atom, ...], BeforeValidator(_as_tuple)]
+
 
 class Condition(Block):
     """One GEN quantity that the model sees."""
@@ -139,11 +164,20 @@ class Target(Block):
     )
     relative_to: Expressions = ()
     transform: Transforms = ()
+    atoms: Atoms = Field(
+        default=(),
+        description="values taken exactly in part of the rows, beside those that are found: of"
+        " `value`, or relative to GEN with `relative_to`; before the transforms",
+    )
 
     @model_validator(mode="after")
     def _components_agree(self) -> Target:
         for name in self.name:
-            _check_name(name)
+            check_name(name)
+        if self.atoms and self.kind in {"flag", "category"}:
+            raise ValueError(f"a {self.kind} takes each of its values exactly; leave out `atoms`")
+        if len(set(self.atoms)) < len(self.atoms):
+            raise ValueError("the same value is listed twice under atoms")
         if len(self.name) != len(self.value):
             raise ValueError(f"{len(self.name)} names but {len(self.value)} values")
         if self.relative_to and len(self.relative_to) != len(self.value):
@@ -153,10 +187,63 @@ class Target(Block):
         return self
 
 
-class Part(Block):
-    """One factor of p(RECO | GEN): its rows, features, model, and the columns it writes."""
+class Response(Block):
+    """RECO relative to GEN, as it is judged."""
 
-    name: str = Field(default="event", pattern=_FILE_NAME)
+    reco: Expression
+    gen: Expression
+    kind: Literal["ratio", "difference", "angle"] = "difference"
+
+
+class Judging(Block):
+    """How the rows of a part are judged, beside the whole events; expressions per row.
+
+    In rows of kind `object`, `gen` and `reco` are the objects of the row, `reco` with the fields
+    that the part writes: those of the file in FullSim, those that were drawn in FastSim. In rows of
+    kind `spurious` there is `reco` alone, in rows of kind `event` what the study defines.
+    """
+
+    quantities: dict[str, Expression] = Field(
+        default={},
+        description="RECO quantities to compare; empty: all fields that the part writes and that"
+        " the files have, indices left out",
+    )
+    responses: dict[str, Response] = Field(
+        default={}, description="RECO relative to GEN to compare; empty: targets with relative_to"
+    )
+    bins: dict[str, Expression] = Field(
+        default={},
+        description="GEN quantities against which efficiency, response and flags are shown",
+    )
+    groups: dict[str, Expression] = Field(
+        default={}, description="classes of GEN objects that are judged apart: flavours"
+    )
+    flags: dict[str, Expression] = Field(
+        default={}, description="RECO flags whose rate is judged per group and against the bins"
+    )
+
+
+class Presence(Block):
+    """How many RECO objects a row has: 0 or 1 per GEN object, any number of spurious ones."""
+
+    condition: tuple[Condition, ...] = Field(
+        default=(), description="what the number depends on; empty: the conditions of the part"
+    )
+    model: dict[str, Any] = Field(default={"kind": "classifier"}, description="family and settings")
+    training: dict[str, Any] = Field(
+        default={}, description="settings that differ from those of the study's `training`"
+    )
+
+
+class Part(Block):
+    """One factor of p(RECO | GEN): its rows, features, model, and the columns it writes.
+
+    Expressions of a part may use the parts before it by name: `jets` is then the collection of
+    what part `jets` made, with its targets and conditions as fields, and for a target `pt` the GEN
+    value it is relative to as `pt_gen`.
+    """
+
+    name: str = Field(default="event", pattern=FILE_NAME)
     rows: Rows = Rows()
     condition: tuple[Condition, ...] = ()
     target: tuple[Target, ...] = Field(min_length=1)
@@ -167,6 +254,38 @@ class Part(Block):
     model: dict[str, Any] = Field(
         default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
     )
+    presence: Presence | None = Field(
+        default=None,
+        description="learn which GEN objects are found, or how many spurious objects an event has;"
+        " without it, every GEN object of the part is taken as found",
+    )
+    training: dict[str, Any] = Field(
+        default={}, description="settings that differ from those of the study's `training`"
+    )
+    validation: Judging = Field(default=Judging(), description="how its rows are judged")
+
+    @property
+    def stages(self) -> tuple[Part, ...]:
+        """What is fitted and simulated for this part, in order: its presence, then itself."""
+        if self.presence is None:
+            return (self,)
+        number = Part(
+            name=f"{self.name}{PRESENCE}",
+            rows=self.rows.model_copy(update={"counts": True}),
+            condition=self.presence.condition or self.condition,
+            target=(Target(name=(NUMBER,), value=(NUMBER,), kind="category"),),
+            model=self.presence.model,
+            training=self.presence.training,
+        )
+        return (number, self)
+
+    @model_validator(mode="after")
+    def _presence_fits_the_rows(self) -> Part:
+        if self.presence is not None and self.rows.kind not in {"object", "spurious"}:
+            raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
+        if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
+            raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Part:
@@ -205,14 +324,6 @@ class Training(Block):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-class Response(Block):
-    """RECO relative to GEN, as it is judged."""
-
-    reco: Expression
-    gen: Expression
-    kind: Literal["ratio", "difference", "angle"] = "difference"
-
-
 class Validation(Block):
     """How FullSim and FastSim are compared."""
 
@@ -223,44 +334,19 @@ class Validation(Block):
     responses: dict[str, Response] = Field(
         default={}, description="RECO relative to GEN to compare"
     )
+    regions: dict[str, Expression] = Field(
+        default={},
+        description="selections of an analysis: the number of events that pass is compared on the"
+        " same GEN events",
+    )
+    gen: dict[str, Expression] = Field(
+        default={},
+        description="GEN quantities of the event that the classifier sees beside RECO; empty: the"
+        " conditions of the only part",
+    )
     labels: dict[str, str] = Field(
         default={}, description="axis labels (LaTeX between dollars), unit in brackets"
     )
     response_bins: dict[str, Expression] = Field(
         default={}, description="GEN quantities in whose bins scale and resolution are shown"
     )
-
-
-class Study(Block):
-    """One study: input, selection, parts, training, validation."""
-
-    name: str = Field(pattern=_FILE_NAME)
-    description: str = ""
-    input: Input = Input()
-    select: Expression = Field(
-        default="",
-        description="which events are learned; RECO may appear here, simulate ignores it",
-    )
-    define: dict[str, Expression] = Field(
-        default={}, description="named expressions, usable everywhere below"
-    )
-    parts: tuple[Part, ...] = Field(min_length=1)
-    training: Training = Training()
-    validation: Validation = Validation()
-
-    @model_validator(mode="after")
-    def _names_are_sound(self) -> Study:
-        for name in self.define:
-            _check_name(name)
-        names = [part.name for part in self.parts]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two parts have the same name: {', '.join(names)}")
-        return self
-
-    def part(self, name: str) -> Part:
-        """Return the part called `name`; StudyError where there is none."""
-        for part in self.parts:
-            if part.name == name:
-                return part
-        hint = nearest(name, [part.name for part in self.parts])
-        raise StudyError(f"study {self.name!r} has no part {name!r}.{hint}")

@@ -11,8 +11,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gen2reco.errors import StudyError, nearest
-from gen2reco.study.blocks import Study
 from gen2reco.study.mistakes import explain
+from gen2reco.study.study import Study
 
 _SHIPPED = Path(__file__).parents[1] / "studies"
 

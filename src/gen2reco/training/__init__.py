@@ -1,6 +1,6 @@
 """Fitting models: the loop, schedules, checkpoints, ensembles, and a check of the outcome."""
 
-from gen2reco.training.ensemble import Member, bootstrap_weights, fit_ensemble
+from gen2reco.training.ensemble import Ensemble, Member, bootstrap_weights, fit_ensembles
 from gen2reco.training.evaluate import weighted_loss
 from gen2reco.training.health import Advice, check_health
 from gen2reco.training.history import Epoch, FitResult, read_history
@@ -9,6 +9,7 @@ from gen2reco.training.progress import Progress, show_progress
 
 __all__ = [
     "Advice",
+    "Ensemble",
     "Epoch",
     "FitResult",
     "Member",
@@ -16,7 +17,7 @@ __all__ = [
     "bootstrap_weights",
     "check_health",
     "fit",
-    "fit_ensemble",
+    "fit_ensembles",
     "fresh_model",
     "read_history",
     "show_progress",

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from gen2reco.errors import TrainingError
+from gen2reco.errors import TrainingError, WorkerError
 from gen2reco.models.protocol import Batch
 from gen2reco.rng import Keys, hash_fraction
 from gen2reco.training.feed import generator
 from gen2reco.training.loop import fit, fresh_model
+from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,69 +57,34 @@ def bootstrap_weights(rows: Keys | int, *, seed: int, member: int) -> NDArray[np
     return np.searchsorted(_POISSON, fraction, side="right").astype(np.float64)
 
 
-def fit_ensemble(
-    build: Callable[[], Model],
-    train: Batch,
-    validation: Batch,
-    settings: Training,
-    *,
-    folder: Path,
-    keys: Keys | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    processes: int = 1,
-    monitor: Callable[[Model], float] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    tensorboard: bool = False,
-) -> tuple[Member, ...]:
-    """Fit `settings.members` models: member 0 on all rows, the others on bootstraps of events.
+@dataclass(frozen=True)
+class Ensemble:
+    """What is fitted several times: member 0 on all rows, the others on bootstraps of events.
 
-    Every member has its own initial weights, order of batches and folder `member-<k>`, and can be
-    resumed; members that are done are not repeated.
+    Every member has its own initial weights, order of batches and folder `member-<k>`.
 
-    Args:
+    Attributes:
         build: returns a fresh model; with several processes it must be picklable (a function of a
             module or a `functools.partial` of one), and so must `monitor`.
         train: encoded training rows.
         validation: encoded rows that pick the best epoch, the same for all members.
-        settings: the study's `training` block.
+        settings: how to fit; `members` says how often.
         folder: where the members' folders go.
         keys: which event each training row belongs to; default: every row is an event of its own.
-        resume: go on from the members' checkpoints.
-        overwrite: remove what earlier fits left.
-        processes: members fitted at the same time, each in a process of its own with its share of
-            the cores.
+        part: name of the part of the study, for progress.
         monitor: see `fit`.
-        progress: see `fit`; `Progress.member` says which member reports.
         tensorboard: see `fit`.
-
-    Raises:
-        TrainingError: see `fit`.
-        OutputExistsError: see `fit`.
     """
-    task = _Task(build, train, validation, settings, folder, keys, monitor, tensorboard)
-    processes = min(processes, settings.members)
-    if processes > 1:
-        _fit_in_processes(task, processes, resume=resume, overwrite=overwrite, progress=progress)
-        resume, overwrite, progress = True, False, None  # what follows only reads the results
-    return tuple(
-        task.fit(number, resume=resume, overwrite=overwrite, progress=progress)
-        for number in range(settings.members)
-    )
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What all members share."""
 
     build: Callable[[], Model]
     train: Batch
     validation: Batch
     settings: Training
     folder: Path
-    keys: Keys | None
-    monitor: Callable[[Model], float] | None
-    tensorboard: bool
+    keys: Keys | None = None
+    part: str = ""
+    monitor: Callable[[Model], float] | None = None
+    tensorboard: bool = False
 
     def fit(
         self,
@@ -133,9 +94,15 @@ class _Task:
         overwrite: bool,
         progress: Callable[[Progress], None] | None,
     ) -> Member:
+        """Fit one member, see `fit`."""
         seed = self.settings.seed
         rows = len(self.train.weight) if self.keys is None else self.keys
         model = fresh_model(self.build, seed=seed, member=number)
+
+        def relay(report: Progress) -> None:
+            if progress is not None:
+                progress(replace(report, part=self.part))
+
         result = fit(
             model,
             self.train,
@@ -147,14 +114,58 @@ class _Task:
             member=number,
             repeats=bootstrap_weights(rows, seed=seed, member=number) if number else None,
             monitor=self.monitor,
-            progress=progress,
+            progress=relay,
             tensorboard=self.tensorboard,
         )
         return Member(number, model, result)
 
 
+def fit_ensembles(
+    ensembles: Sequence[Ensemble],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    processes: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[tuple[Member, ...]]:
+    """Fit all members of all ensembles; those that are done are not repeated when it is resumed.
+
+    Args:
+        ensembles: what to fit.
+        resume: go on from the members' checkpoints.
+        overwrite: remove what earlier fits left.
+        processes: members fitted at the same time, each in a process of its own with its share of
+            the cores.
+        progress: see `fit`; `Progress.part` and `Progress.member` say which member reports.
+
+    Returns:
+        The members of each ensemble.
+
+    Raises:
+        TrainingError: see `fit`.
+        OutputExistsError: see `fit`.
+    """
+    jobs = [
+        (k, number) for k, one in enumerate(ensembles) for number in range(one.settings.members)
+    ]
+    processes = min(processes, len(jobs))
+    if processes > 1:
+        _fit_in_processes(
+            ensembles, jobs, processes, resume=resume, overwrite=overwrite, progress=progress
+        )
+        resume, overwrite, progress = True, False, None  # what follows only reads the results
+    return [
+        tuple(
+            one.fit(number, resume=resume, overwrite=overwrite, progress=progress)
+            for number in range(one.settings.members)
+        )
+        for one in ensembles
+    ]
+
+
 def _fit_in_processes(
-    task: _Task,
+    ensembles: Sequence[Ensemble],
+    jobs: Sequence[tuple[int, int]],
     processes: int,
     *,
     resume: bool,
@@ -162,73 +173,52 @@ def _fit_in_processes(
     progress: Callable[[Progress], None] | None,
 ) -> None:
     """Fit all members in worker processes; their checkpoints carry the results back."""
-    context = multiprocessing.get_context("spawn")
-    reports = context.Queue()
     threads = max(1, torch.get_num_threads() // processes)
-
-    def relay() -> None:
-        while (report := reports.get()) is not None:
-            if progress is not None:
-                progress(report)
-
-    listener = threading.Thread(target=relay)
-    listener.start()
+    given = ([_packed(one) for one in ensembles], threads, resume, overwrite)
+    # The longest first, so that the processes end together.
+    work = sorted(jobs, key=lambda job: -_effort(ensembles[job[0]]))
     try:
-        with ProcessPoolExecutor(
-            processes, context, initializer=_begin, initargs=(_packed(task), reports, threads)
-        ) as pool:
-            futures = [
-                pool.submit(_fit_member, number, resume, overwrite)
-                for number in range(task.settings.members)
-            ]
-            try:
-                for future in futures:
-                    future.result()
-            except BrokenProcessPool as error:
-                raise TrainingError(
-                    "a process that trained an ensemble member was killed, perhaps for lack of "
-                    "memory; resume, with fewer processes"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        reports.put(None)
-        listener.join()
+        with Crew(_begin, given, processes=processes) as crew:
+            for _, report in crew.run(work):
+                if progress is not None:
+                    progress(report)
+    except WorkerError as error:
+        raise TrainingError(
+            "a process that trained an ensemble member was killed, perhaps for lack of memory; "
+            "resume, with fewer processes"
+        ) from error
 
 
-_worker: dict[str, Any] = {}
-"""What a worker process was given once, at its start."""
+def _effort(ensemble: Ensemble) -> float:
+    """Return about how long a fit takes, in any unit."""
+    size = sum(parameter.numel() for parameter in ensemble.build().parameters())
+    return float(len(ensemble.train.weight) * ensemble.settings.epochs * (size + 20_000))
 
 
-def _begin(packed: dict[str, Any], reports: Any, threads: int) -> None:
+def _begin(
+    packed: list[dict[str, Any]], threads: int, resume: bool, overwrite: bool
+) -> Callable[[tuple[int, int], Callable[[Progress], None]], None]:
     torch.set_num_threads(threads)
-    _worker.update(task=_unpacked(packed), reports=reports)
+    ensembles = [_unpacked(fields) for fields in packed]
+
+    def work(job: tuple[int, int], report: Callable[[Progress], None]) -> None:
+        which, number = job
+        ensembles[which].fit(number, resume=resume, overwrite=overwrite, progress=report)
+
+    return work
 
 
-def _fit_member(number: int, resume: bool, overwrite: bool) -> None:
-    parent = multiprocessing.parent_process()
-
-    def relay(progress: Progress) -> None:
-        # An orphan would go on writing the checkpoint that a resumed run is using.
-        if parent is not None and not parent.is_alive():
-            os._exit(1)
-        _worker["reports"].put(progress)
-
-    _worker["task"].fit(number, resume=resume, overwrite=overwrite, progress=relay)
-
-
-def _packed(task: _Task) -> dict[str, Any]:
+def _packed(ensemble: Ensemble) -> dict[str, Any]:
     """Rows as numpy arrays: torch would use shared memory, which containers keep small."""
     sides = ("target", "condition", "weight")
-    fields = dict(vars(task))
+    fields = dict(vars(ensemble))
     for name in ("train", "validation"):
         fields[name] = {side: getattr(fields[name], side).cpu().numpy() for side in sides}
     return fields
 
 
-def _unpacked(packed: dict[str, Any]) -> _Task:
+def _unpacked(packed: dict[str, Any]) -> Ensemble:
     fields = dict(packed)
     for name in ("train", "validation"):
         fields[name] = Batch(**{k: torch.from_numpy(v) for k, v in fields[name].items()})
-    return _Task(**fields)
+    return Ensemble(**fields)

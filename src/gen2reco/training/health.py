@@ -182,8 +182,9 @@ def _outside(model: Model, train: Batch, names: Sequence[str]) -> Iterator[Advic
     bound = getattr(model, "bound", None) or getattr(getattr(model, "config", None), "bound", None)
     if not isinstance(bound, int | float):
         return
-    share = (train.target.abs() > bound).double().mean(0).tolist()
-    for name, outside in zip(names, share, strict=True):
+    discrete = len(model.shape.levels)
+    share = (train.target[:, discrete:].abs() > bound).double().mean(0).tolist()
+    for name, outside in zip(names[discrete:], share, strict=True):
         if outside > 1e-3:
             yield Advice(
                 "warning" if outside > 1e-2 else "note",
@@ -219,7 +220,9 @@ def _features(
     gen_ranks = _ranks(condition.double().numpy(force=True))
     true_ranks, made_ranks = _ranks(truth), _ranks(made)
     for k, name in enumerate(names):
-        if off := _one_feature(name, truth[:, k], made[:, k], weights, float(noise)):
+        columns = truth[:, k], made[:, k], weights
+        discrete = k < len(model.shape.levels)
+        if off := (_one_category if discrete else _one_feature)(name, *columns, float(noise)):
             yield off
             continue
         for j, other in enumerate(seen):
@@ -255,6 +258,21 @@ def _one_feature(
         f"a KS distance of {distance:.3f}",
         "Plot it: a sharp edge, a spike or whole numbers need a transform of their own "
         "(threshold, dequantize); else train longer",
+    )
+
+
+def _one_category(
+    name: str, truth: Array, made: Array, weights: Array, noise: float
+) -> Advice | None:
+    distance = _ks(truth, made, weights)
+    if distance < 0.04 + 2 * noise:
+        return None
+    return Advice(
+        "problem" if distance > 0.2 else "warning",
+        "feature not learned",
+        f"{name}, simulated on the validation rows, takes its values with cumulative probabilities "
+        f"up to {distance:.3f} off",
+        "Train longer, or give the classifier wider layers",
     )
 
 

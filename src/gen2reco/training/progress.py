@@ -34,6 +34,7 @@ class Progress:
         rows_per_second: training rows per second of this session, validation included.
         seconds: wall time of the fit so far, over all its sessions.
         remaining: estimated seconds to the end; nan where unknown.
+        part: name of the part of the study, "" where there is none.
     """
 
     kind: Literal["start", "batch", "epoch", "end"]
@@ -48,14 +49,20 @@ class Progress:
     rows_per_second: float
     seconds: float
     remaining: float
+    part: str = ""
+
+    @property
+    def fit(self) -> tuple[str, int]:
+        """Which of several fits reports."""
+        return self.part, self.member
 
 
 @contextmanager
 def show_progress(stream: TextIO | None = None) -> Iterator[Callable[[Progress], None]]:
     """Give a callback that shows progress on `stream` (default: standard error) in a `with` block.
 
-    On a terminal it is a live bar per ensemble member; elsewhere one line per epoch, at most one
-    per second for very short epochs, and one per ten seconds within long ones.
+    On a terminal it is a live bar per part and ensemble member; elsewhere one line per epoch, at
+    most one per second for very short epochs, and one per ten seconds within long ones.
     """
     target = stream or sys.stderr
     if target.isatty():
@@ -70,7 +77,7 @@ class PlainLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._last: dict[int, float] = {}
+        self._last: dict[tuple[str, int], float] = {}
 
     def __call__(self, progress: Progress) -> None:
         """Write a line where one is due."""
@@ -78,13 +85,13 @@ class PlainLines:
         wait = _LINE_SECONDS if progress.kind == "batch" else _FAST_EPOCH_SECONDS
         complete = progress.kind == "epoch" and progress.remaining == 0
         if progress.kind == "start":
-            self._last[progress.member] = now
+            self._last[progress.fit] = now
             return
         if progress.kind == "end" or (
-            now - self._last.get(progress.member, -math.inf) < wait and not complete
+            now - self._last.get(progress.fit, -math.inf) < wait and not complete
         ):
             return
-        self._last[progress.member] = now
+        self._last[progress.fit] = now
         self._stream.write(f"{_title(progress)}  {_numbers(progress)}\n")
         self._stream.flush()
 
@@ -101,15 +108,14 @@ def _bars(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    tasks: dict[int, TaskID] = {}
+    tasks: dict[tuple[str, int], TaskID] = {}
     with Bars(*columns, console=Console(file=stream)) as bars:
 
         def show(progress: Progress) -> None:
-            # A start opens a new bar: the next part of a study has a member 0 of its own.
-            if progress.kind == "start" or progress.member not in tasks:
-                tasks[progress.member] = bars.add_task("", total=progress.steps, numbers="")
+            if progress.fit not in tasks:
+                tasks[progress.fit] = bars.add_task("", total=progress.steps, numbers="")
             bars.update(
-                tasks[progress.member],
+                tasks[progress.fit],
                 completed=progress.steps if progress.kind == "end" else progress.step,
                 description=_title(progress),
                 numbers=_numbers(progress, remaining=False),
@@ -119,9 +125,10 @@ def _bars(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
 
 
 def _title(progress: Progress) -> str:
+    part = f"{progress.part}, " if progress.part else ""
     member = f"member {progress.member}, " if progress.member else ""
     width = len(str(progress.epochs))
-    return f"{member}epoch {progress.epoch:{width}d}/{progress.epochs}"
+    return f"{part}{member}epoch {progress.epoch:{width}d}/{progress.epochs}"
 
 
 def _numbers(progress: Progress, *, remaining: bool = True) -> str:

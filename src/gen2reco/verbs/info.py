@@ -115,7 +115,7 @@ def _emulator_facts(emulator: Emulator) -> dict[str, Any]:
         "digest": emulator.digest,
     }
     for trained in emulator.parts:
-        targets, conditions = trained.features.shape
+        targets, conditions, *_ = trained.features.shape
         numbers = sum(parameter.numel() for parameter in trained.members[0].parameters())
         rows = provenance.get("rows", {}).get(trained.part.name, {})
         facts[f"part {trained.part.name}"] = [

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import awkward
 import numpy as np
 
-from gen2reco.emulator.assemble import assemble
+from gen2reco.emulator.assemble import Copy, assemble
+from gen2reco.emulator.chunk import Made
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, split
@@ -92,10 +93,8 @@ def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward
     made = assemble(
         events,
         everything,
-        [(part, table, [output])],
-        [(0, 0)],
+        [Copy(0, 0, [Made(part, table.entry, output)], np.zeros(len(events), np.int32))],
         layout=emulator.layout,
-        flags=np.zeros(len(events), np.int32),
         weight=emulator.study.input.weight,
         keep=(),
         with_member=False,

@@ -25,10 +25,11 @@ from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.features import PartFeatures
 from gen2reco.models.protocol import Batch, Shape
+from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
-from gen2reco.rows.tables import Table, build_table, columns_needed
+from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.study import Part, Study, load_study
-from gen2reco.training import check_health, fit_ensemble
+from gen2reco.training import Ensemble, check_health, fit_ensembles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from gen2reco.events import EventSource
+    from gen2reco.rng import Keys
+    from gen2reco.study import Training
     from gen2reco.training import Advice, Member, Progress
 
 logger = logging.getLogger(__name__)
@@ -113,7 +116,7 @@ def train(
         resume: go on from the checkpoints of an interrupted run; the result is the same as without
             interruption.
         overwrite: replace an existing emulator and forget old checkpoints.
-        workers: processes that train ensemble members side by side.
+        workers: processes that train parts and ensemble members side by side.
         tensorboard: also write TensorBoard logs (extra `[tensorboard]`).
         progress: receives the state of training as it goes.
 
@@ -139,20 +142,28 @@ def train(
     )
     tables, reference = read_tables(study, source)
 
-    trained, rows, findings, advice, histories = [], {}, {}, {}, {}
-    for part in study.parts:
+    for part in study.stages:
         models.parse(part.model)
-    for part in study.parts:
-        result = _train_part(
-            study, part, tables[part.name], scratch, resume, workers, tensorboard, progress
-        )
-        trained.append(result.trained)
-        rows[part.name] = result.rows
-        findings[part.name] = [str(finding) for finding in result.trained.features.findings]
-        advice[part.name] = result.advice
-        histories[part.name] = [
-            [epoch.as_dict() for epoch in fit.result.history] for fit in result.fits
-        ]
+    prepared = [_prepared(study, part, tables[part.name]) for part in study.stages]
+    fits = fit_ensembles(
+        [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared],
+        resume=resume,
+        processes=workers,
+        progress=progress,
+    )
+    trained = [
+        TrainedPart(one.part, one.features, tuple(fit.model.eval() for fit in members))
+        for one, members in zip(prepared, fits, strict=True)
+    ]
+    rows = {one.part.name: one.rows for one in prepared}
+    findings = {one.part.name: [str(item) for item in one.features.findings] for one in prepared}
+    advice = {
+        one.part.name: _advice(one, members) for one, members in zip(prepared, fits, strict=True)
+    }
+    histories = {
+        one.part.name: [[epoch.as_dict() for epoch in fit.result.history] for fit in members]
+        for one, members in zip(prepared, fits, strict=True)
+    }
     seconds = time.perf_counter() - begin
     dropped = {name: dict(table.dropped) for name, table in tables.items()}
     provenance = {
@@ -195,23 +206,27 @@ def bundled_sample(study: str) -> Path:
 
 
 def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak.Array]:
-    """Build the table of every part from all events of training and validation, never of test.
+    """Build the table of every stage from all events of training and validation, never of test.
 
     Returns:
-        Part name -> table, and the first events (all columns read) that fill a row in every part.
+        Name of part or presence -> table, and the first events (all columns read) that fill a row
+        in every part with one row per event.
     """
     needed: dict[str, None] = {}
-    for part in study.parts:
+    for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
-    collected: dict[str, list[Table]] = {part.name: [] for part in study.parts}
+    collected: dict[str, list[Table]] = {part.name: [] for part in study.stages}
     reference: ak.Array | None = None
     for chunk in source.chunks(columns=list(needed)):
         usable = np.ones(len(chunk.events), dtype=bool)
-        for part in study.parts:
-            table = build_table(study, part, chunk.events, targets=True, where=chunk.file)
+        names = Namespace(chunk.events, study.define)
+        for part in study.stages:
+            table = build_table(study, part, names, targets=True, where=chunk.file)
             if part.rows.kind == "event":
                 usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
             collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
+            if part is not study.stages[-1]:
+                names = with_part(names, part, table, typed(part, table.target))
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {name: Table.concatenate(pieces) for name, pieces in collected.items()}
@@ -254,58 +269,63 @@ def _type_name(column: np.ndarray | Jagged) -> str:
 
 
 @dataclass(frozen=True)
-class _PartResult:
-    trained: TrainedPart
-    rows: dict[str, int]
-    fits: Sequence[Member]
-    advice: Sequence[Advice]
+class _Prepared:
+    """A stage ready to be fitted."""
+
+    part: Part
+    settings: Training
+    features: PartFeatures
+    keys: Keys
+    train: Batch
+    validation: Batch
+
+    @property
+    def rows(self) -> dict[str, int]:
+        used = len(self.keys)
+        return {
+            "training": min(used, self.settings.max_rows or used),
+            "validation": len(self.validation.weight),
+        }
+
+    def ensemble(self, folder: Path, *, tensorboard: bool) -> Ensemble:
+        return Ensemble(
+            partial(models.build, self.part.model, Shape(*self.features.shape)),
+            self.train,
+            self.validation,
+            self.settings,
+            folder=folder,
+            keys=self.keys,
+            part=self.part.name,
+            tensorboard=tensorboard,
+        )
 
 
-def _train_part(
-    study: Study,
-    part: Part,
-    table: Table,
-    scratch: Path,
-    resume: bool,
-    workers: int,
-    tensorboard: bool,
-    progress: Callable[[Progress], None] | None,
-) -> _PartResult:
-    settings = study.training
+def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
+    """Fit the features of a stage and encode its rows."""
+    settings = study.training_of(part)
     which = split(table.keys)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
     features = PartFeatures.fit(
-        part, learned, settings.seed, standardize=part.model["kind"] != "quantile"
+        part,
+        learned,
+        settings.seed,
+        standardize=part.model["kind"] != "quantile",
+        levels=models.takes_levels(part.model),
     )
-    batches = [_batch(features, rows, settings.seed) for rows in (learned, held)]
-    shape = Shape(*features.shape)
-    fits = fit_ensemble(
-        partial(models.build, part.model, shape),
-        batches[0],
-        batches[1],
-        settings,
-        keys=learned.keys,
-        folder=scratch / part.name,
-        resume=resume,
-        processes=workers,
-        tensorboard=tensorboard,
-        progress=progress,
+    train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
+    return _Prepared(part, settings, features, learned.keys, train, validation)
+
+
+def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
+    return check_health(
+        members[0].result.history,
+        members[0].model,
+        prepared.train,
+        prepared.validation,
+        findings=[str(finding) for finding in prepared.features.findings],
+        targets=prepared.features.target_names,
+        conditions=prepared.features.condition_names,
     )
-    trained = TrainedPart(part, features, tuple(fit.model.eval() for fit in fits))
-    advice = check_health(
-        fits[0].result.history,
-        fits[0].model,
-        batches[0],
-        batches[1],
-        findings=[str(finding) for finding in features.findings],
-        targets=features.target_names,
-        conditions=features.condition_names,
-    )
-    rows = {
-        "training": min(len(learned), settings.max_rows or len(learned)),
-        "validation": len(held),
-    }
-    return _PartResult(trained, rows, fits, advice)
 
 
 def _batch(features: PartFeatures, table: Table, seed: int) -> Batch:

@@ -1,0 +1,192 @@
+"""One chunk of GEN events on its way through the parts of an emulator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gen2reco.errors import EventFileError
+from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.tables import build_table, evaluate_output, reads_parts, typed, with_part
+from gen2reco.study import NUMBER, PRESENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gen2reco.emulator.emulator import Emulator, TrainedPart
+    from gen2reco.rows.tables import Table
+    from gen2reco.study import Part
+
+OUTSIDE_DOMAIN = 1
+"""Bit of `gen2reco_flags`: a GEN value lies outside the range seen in training."""
+BAD_INPUT = 2
+"""Bit of `gen2reco_flags`: a GEN value was not a finite number; the training median stood in."""
+
+POLICIES = ("error", "drop", "flag")
+NOT_FINITE = "GEN not finite"
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """The rows that one part made in one copy of the chunk.
+
+    Attributes:
+        part: the part.
+        entry: int64 [rows], event of each row, ascending.
+        output: collection -> field -> numbers per row.
+    """
+
+    part: Part
+    entry: np.ndarray
+    output: Mapping[str, Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows of a stage and their encoded conditions."""
+
+    table: Table
+    encoded: np.ndarray
+
+    def take(self, index: np.ndarray) -> _Rows:
+        return self if index.all() else _Rows(self.table.take(index), self.encoded[index])
+
+
+class Chunk:
+    """A chunk of GEN events, simulated part by part, as often as asked.
+
+    Attributes:
+        alive: bool [events], which can be simulated.
+        dropped: reason -> how many cannot.
+    """
+
+    def __init__(
+        self, emulator: Emulator, events: Any, *, seed: int, policy: str, where: str, first: int
+    ) -> None:
+        self._emulator = emulator
+        self._events = Namespace(events, emulator.study.define)
+        self._seed = seed
+        self._policy = policy
+        self._where, self._first = where, first
+        self._kept: dict[str, _Rows] = {}
+        self._flags = np.zeros(len(events), np.int32)
+        self._fixed = {
+            trained.part.name
+            for trained in emulator.parts
+            if not reads_parts(emulator.study, trained.part)
+        }
+        self.alive = np.ones(len(events), np.bool_)
+        self.dropped: Counter[str] = Counter()
+
+    def simulate(self, member: int, replica: int) -> tuple[list[Made], np.ndarray]:
+        """Make all parts once; returns them and the flags of every event, int32 [events]."""
+        names = self._events
+        flags = np.zeros_like(self._flags)
+        number: dict[str, tuple[Table, np.ndarray]] = {}
+        made = []
+        for trained in self._emulator.parts:
+            part = trained.part
+            rows = self._present(trained, names, number.get(f"{part.name}{PRESENCE}"), flags)
+            drawn = self._emulator.draw(
+                trained, rows.table, rows.encoded, seed=self._seed, replica=replica, member=member
+            )
+            if part.rows.counts:
+                number[part.name] = rows.table, drawn[NUMBER]
+                continue
+            output = evaluate_output(self._emulator.study, part, names, rows.table, drawn)
+            made.append(Made(part, rows.table.entry, output))
+            if trained is not self._emulator.parts[-1]:
+                names = with_part(names, part, rows.table, typed(part, drawn))
+        return made, flags | self._flags
+
+    def _present(
+        self,
+        trained: TrainedPart,
+        names: Namespace,
+        number: tuple[Table, np.ndarray] | None,
+        flags: np.ndarray,
+    ) -> _Rows:
+        """Return the rows that there are, given how many its presence has drawn."""
+        if number is None:
+            return self._rows(trained, names, None, flags)
+        counted, drawn = number
+        if trained.part.rows.kind == "spurious":
+            spurious = np.zeros(names.size, np.int64)
+            spurious[counted.entry] = np.rint(drawn)
+            return self._rows(trained, names, spurious, flags)
+        rows = self._rows(trained, names, None, flags)
+        found = counted.take(drawn > 0.5)
+        return rows.take(np.isin(_places(rows.table), _places(found)))
+
+    def _rows(
+        self,
+        trained: TrainedPart,
+        names: Namespace,
+        number: np.ndarray | None,
+        flags: np.ndarray,
+    ) -> _Rows:
+        """Return all rows of a stage; those that rest on GEN alone are made once."""
+        name = trained.part.name
+        if name in self._kept:
+            return self._kept[name]
+        fixed = name in self._fixed and number is None
+        table = build_table(
+            self._emulator.study,
+            trained.part,
+            names,
+            targets=False,
+            where=self._where,
+            number=number,
+        )
+        self._judge(trained, table, self._flags if fixed else flags)
+        rows = _Rows(table, trained.features.encode_condition(table))
+        if fixed:
+            self._kept[name] = rows
+        return rows
+
+    def _judge(self, trained: TrainedPart, table: Table, flags: np.ndarray) -> None:
+        """Apply the policy to rows that are not finite, flag them, count what has no row."""
+        outside = trained.features.outside_domain(table)
+        np.bitwise_or.at(flags, table.entry, OUTSIDE_DOMAIN * outside)
+        self._apply_policy(table, flags)
+        part = trained.part
+        if part.rows.kind == "event":
+            lost = np.ones(len(flags), np.bool_)
+            lost[table.entry] = False
+            if (lost & self.alive).any():
+                self.dropped.update(table.dropped)
+                self.alive &= ~lost
+        elif not part.name.endswith(PRESENCE):
+            self.dropped.update(
+                {f"{part.name}: {why}": count for why, count in table.dropped.items()}
+            )
+
+    def _apply_policy(self, table: Table, flags: np.ndarray) -> None:
+        bad = table.nonfinite
+        if not bad.any():
+            return
+        if self._policy == "error":
+            row = int(np.argmax(bad))
+            raise EventFileError(
+                f"{table.offender(row)} is NaN, infinite or absurdly large. Repair the file, or "
+                "choose --policy drop (leave such events out) or --policy flag (keep them, marked "
+                "in gen2reco_flags).",
+                file=self._where,
+                row=self._first + int(table.entry[row]),
+            )
+        events = np.zeros(len(flags), np.bool_)
+        events[table.entry[bad]] = True
+        if self._policy == "drop":
+            self.dropped[NOT_FINITE] += int(np.count_nonzero(events & self.alive))
+            self.alive &= ~events
+        else:
+            flags[events] |= BAD_INPUT
+
+
+def _places(table: Table) -> np.ndarray:
+    """One number per row for its event in the chunk and its object."""
+    places: np.ndarray = table.entry * 2**16 + table.keys.object
+    return places

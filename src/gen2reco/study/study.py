@@ -1,0 +1,117 @@
+"""The study as a whole: input, selection, definitions, and the parts that follow one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from gen2reco.errors import StudyError, nearest
+from gen2reco.study.blocks import (
+    FILE_NAME,
+    Block,
+    Expression,
+    Input,
+    Part,
+    Training,
+    Validation,
+    check_name,
+)
+
+
+class Study(Block):
+    """One study: input, selection, parts, training, validation."""
+
+    name: str = Field(pattern=FILE_NAME)
+    description: str = ""
+    input: Input = Input()
+    select: Expression = Field(
+        default="",
+        description="which events are learned; RECO may appear here, simulate ignores it",
+    )
+    define: dict[str, Expression] = Field(
+        default={}, description="named expressions, usable everywhere below"
+    )
+    parts: tuple[Part, ...] = Field(min_length=1)
+    training: Training = Training()
+    validation: Validation = Validation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spurious_rows_follow_their_part(cls, tree: Any) -> Any:
+        """Fill in `gen`, `reco` and `match` of rows that are left over by another part."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("parts"), list | tuple):
+            return tree
+        rows: dict[str, dict[str, Any]] = {
+            str(part.get("name")): part["rows"]
+            for part in tree["parts"]
+            if isinstance(part, dict) and isinstance(part.get("rows"), dict)
+        }
+        objects = [name for name, one in rows.items() if one.get("kind") == "object"]
+        parts = []
+        for part in tree["parts"]:
+            own = rows.get(str(part.get("name"))) if isinstance(part, dict) else None
+            if own is not None and own.get("of"):
+                other = str(own["of"])
+                if other not in objects:
+                    raise ValueError(
+                        f"part {part['name']!r}: rows.of: {other!r} is no part with rows of kind"
+                        f" 'object'.{nearest(other, objects)}"
+                    )
+                shared = {k: v for k, v in rows[other].items() if k in {"gen", "reco", "match"}}
+                part = {**part, "rows": shared | own}  # noqa: PLW2901
+            parts.append(part)
+        return {**tree, "parts": parts}
+
+    @model_validator(mode="after")
+    def _names_are_sound(self) -> Study:
+        for name in self.define:
+            check_name(name)
+        names = [part.name for part in self.parts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two parts have the same name: {', '.join(names)}")
+        # The name of the last part stands for nothing: no part follows it.
+        for name in sorted(set(names[:-1]) & set(self.define)):
+            raise ValueError(f"{name!r} is both a part and a name under `define`")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Study:
+        written: dict[str, Part] = {}
+        for part in self.parts:
+            for collection, fields in part.output.items():
+                first = written.setdefault(collection, part)
+                known = first.output[collection]
+                if first is not part and (
+                    set(known) != set(fields) or "event" in {first.rows.kind, part.rows.kind}
+                ):
+                    raise ValueError(
+                        f"parts {first.name!r} and {part.name!r} both write {collection}: both need"
+                        " one row per object and the same fields"
+                    )
+        for stage in self.stages:
+            self.training_of(stage)
+        return self
+
+    @property
+    def stages(self) -> tuple[Part, ...]:
+        """Everything that is fitted, in the order of simulation: the parts and their presence."""
+        return tuple(stage for part in self.parts for stage in part.stages)
+
+    def training_of(self, stage: Part) -> Training:
+        """Return how a stage is fitted: the study's settings, and what the part sets otherwise."""
+        try:
+            return Training.model_validate({**self.training.model_dump(), **stage.training})
+        except ValidationError as error:
+            item = error.errors()[0]
+            key = ".".join(str(step) for step in item["loc"])
+            hint = nearest(key, Training.model_fields)
+            raise ValueError(f"part {stage.name!r}, training.{key}: {item['msg']}.{hint}") from None
+
+    def part(self, name: str) -> Part:
+        """Return the part or stage called `name`; StudyError where there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        hint = nearest(name, [part.name for part in self.parts])
+        raise StudyError(f"study {self.name!r} has no part {name!r}.{hint}")
