@@ -49,14 +49,16 @@ EVERYTHING = Files(
     (
         *("run", "luminosityBlock", "event", "GenMET_pt", "GenMET_phi", "MET_pt", "MET_phi"),
         *(f"{c}_{f}" for c in ("Muon", "Jet") for f in ("pt", "eta", "phi", "mass")),
-        *("Jet_btag", "Muon_charge"),
+        *(f"Jet_{f}" for f in ("nConstituents", "nCh", "chEF", "neEmEF", "neHEF", "ptD", "width")),
+        *("Jet_leadFrac", "Jet_charge", "Jet_btag", "Jet_tautag", "Muon_charge"),
         *(f"GenJet_{f}" for f in ("pt", "eta", "phi", "mass", "hadronFlavour", "partonFlavour")),
+        *(f"GenJet_{f}" for f in ("nBHadrons", "nCHadrons", "nConstituents", "leadMuonPt")),
         *(f"GenPart_{f}" for f in ("pt", "eta", "phi", "pdgId", "isPrompt")),
     )
 )
 
 
-@pytest.mark.parametrize("name", ["jets", "wjet", "wjet-quantile"])
+@pytest.mark.parametrize("name", ["jets", "jets-flashsim", "jets-vae", "wjet", "wjet-quantile"])
 def test_every_expression_of_a_shipped_study_works(name):
     study = load_study(name)
     for part in study.parts:
