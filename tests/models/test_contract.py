@@ -142,7 +142,7 @@ def test_state_survives_a_file_to_the_bit(family, tmp_path):
         assert torch.equal(model.loss(batch), other.loss(batch))
         with torch.no_grad():
             for parameter in other.parameters():
-                parameter.mul_(0.5)
+                parameter.mul_(-2.0)
         assert not torch.equal(sampled, sample(other, batch.condition, noise))
 
 
@@ -153,7 +153,7 @@ def test_a_copy_is_independent(family):
     twin = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in twin.parameters():
-            parameter.mul_(0.5)
+            parameter.mul_(-2.0)
     assert torch.equal(sample(model, batch.condition, noise), before)
     assert not torch.equal(sample(twin, batch.condition, noise), before)
 

@@ -18,7 +18,7 @@ TINY = {
         "model.bins": 8,
         "training.learning_rate": 5e-3,
     },
-    "jets-vae": {"model.hidden": [32], "model.latent": 4},
+    "jets-vae": {"model.hidden": [32], "model.latent": 4, "training.epochs": 60},
 }
 
 
@@ -70,5 +70,15 @@ def test_point_masses_and_flags_come_back_as_often(simulated):
 
 def test_the_centre_of_the_response_is_learned(simulated):
     _, full, fast = simulated
-    medians = [np.median(columns["Jet_pt"].content) for columns in (full, fast)]
-    assert medians[1] == pytest.approx(medians[0], rel=0.25)
+    gen = full["GenJet_pt"]
+    starts = dict(zip(full["event"].tolist(), gen.offsets[:-1].tolist(), strict=True))
+    centres = []
+    for columns in (full, fast):
+        index = columns["Jet_genJetIdx"]
+        first = np.repeat([starts[event] for event in columns["event"]], np.diff(index.offsets))
+        found = index.content >= 0
+        partner = gen.content[(first + index.content)[found]]
+        ratio = columns["Jet_pt"].content[found] / partner
+        # Well above 15 GeV, where RECO jets begin: missing jets are not part of the studies.
+        centres.append(np.median(ratio[partner > 40.0]))
+    assert centres[1] == pytest.approx(centres[0], abs=0.1)

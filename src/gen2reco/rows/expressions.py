@@ -115,6 +115,7 @@ class Namespace:
         if row_event is not None:
             self.frame = Frame(len(row_event), "row", self.frame, np.asarray(row_event, np.int64))
         self._bound = {name: self._bind(name, item) for name, item in (extra or {}).items()}
+        self._store.made |= dict.fromkeys(self._bound)
         self._dependent = self._find_dependent()
         self._root = root
         if root is None and (extra or row_event is not None):
@@ -334,17 +335,13 @@ class Namespace:
         if name in FUNCTIONS:
             parsed.fail(node, f"{name!r} is a function: {FUNCTIONS[name].usage}")
         alone = [column for column in self._store.names if "_" not in column]
-        known = [*self.define, *self._extra_names(), *alone]
+        known = [*self.define, *self._store.made, *alone]
         place = "not under `define` and no column"
         if scope is not None:
             known += field_names(scope)
             place = f"no field of {scope.source.name}, {place}"
         hint = nearest(name, known) or nearest(name, self._store.names)
         parsed.fail(node, f"unknown name {name!r}: {place}.{hint}")
-
-    def _extra_names(self) -> list[str]:
-        """Return the names of rows and parts, here and in the namespaces this one rests on."""
-        return [*self._bound, *(self._root._extra_names() if self._root else [])]  # noqa: SLF001
 
     def _defined(self, parsed: Parsed, node: ast.Name) -> Result:
         name = node.id

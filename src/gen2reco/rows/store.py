@@ -74,6 +74,7 @@ class Store:
     Attributes:
         events: the frame with one entry per event.
         used: names of the columns read so far.
+        made: names that namespaces of these events added, for hints.
     """
 
     def __init__(self, columns: Mapping[str, Any], events: int | Frame) -> None:
@@ -88,6 +89,7 @@ class Store:
         self._lists: dict[str, Elements] = {}
         self.events = Frame(events, "event") if isinstance(events, int) else events
         self.used: set[str] = set()
+        self.made: dict[str, None] = {}
         fields: defaultdict[str, dict[str, str]] = defaultdict(dict)
         lists: set[str] = set()
         for name in columns:
