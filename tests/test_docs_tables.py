@@ -43,7 +43,7 @@ def test_tables_from_code_are_complete(generated):
     assert "| `members` | whole number | `1` |" in generated.block("Training")
 
 
-@pytest.mark.parametrize("kind", ["flow", "quantile"])
+@pytest.mark.parametrize("kind", ["flashsim", "flow", "quantile", "vae"])
 def test_every_family_is_shown_with_its_settings(generated, kind):
     assert f"`kind: {kind}`" in generated.families()
     for setting in type(parse({"kind": kind})).model_fields:
