@@ -18,7 +18,7 @@ FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 PRESENCE = ".presence"
 """Behind a part's name: the name of the part that says which of its objects there are."""
-NUMBER = "number"
+NUMBER = "how_many"
 """Target of such a part."""
 
 Expression = Annotated[
