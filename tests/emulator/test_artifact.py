@@ -5,7 +5,14 @@ import zipfile
 import awkward as ak
 import pytest
 
-from gen2reco import EmulatorError, OutputExistsError, load_emulator, open_events, save_emulator
+from gen2reco import (
+    EmulatorError,
+    OutputExistsError,
+    load_emulator,
+    open_events,
+    save_emulator,
+    train,
+)
 from gen2reco.emulator.migrations import FORMAT, MIGRATIONS, migrate
 from gen2reco.emulator.reference import check_reference
 
@@ -87,3 +94,23 @@ def test_damage_is_one_clear_error(copy):
         load_emulator(copy)
     with pytest.raises(EmulatorError, match="there is no emulator"):
         load_emulator(copy / "nowhere")
+
+
+def test_an_emulator_with_discrete_columns_comes_back(bundled, gen_file, tmp_path):
+    overrides = {
+        "parts.0.model": {
+            "kind": "mixed",
+            "categories": {"hidden": [8]},
+            "continuous": {"couplings": 2, "hidden": [8], "bins": 4},
+        },
+        "training.epochs": 1,
+        "training.max_rows": 3000,
+    }
+    train("wjet", bundled, tmp_path / "model", overrides=overrides)
+    loaded = load_emulator(tmp_path / "model")
+    (trained,) = loaded.parts
+    assert trained.members[0].shape.levels == (2,)
+    assert trained.features.target_names[0] == "jet_mass point mass"
+    assert check_reference(loaded, tmp_path / "model").identical
+    masses = ak.flatten(loaded.simulate(next(iter(open_events(gen_file)))).Jet.mass)
+    assert 0 < ak.sum(masses == 0) < 0.1 * len(masses)

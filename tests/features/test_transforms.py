@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ HEAVY = SOURCE.standard_cauchy((ROWS, 2))
 GEN = np.abs(SOURCE.normal(40, 10, ROWS)) + 1
 NOISE = SOURCE.uniform(0.001, 0.999, (ROWS, 1))
 FAR = (-1e6, 1e6)
+ZEROS = np.where(SOURCE.uniform(size=(ROWS, 1)) < 0.2, 0.0, SHARE)
+ONES = np.where(SOURCE.uniform(size=(ROWS, 1)) < 0.2, 1.0, SHARE)
+FLAG = (SOURCE.uniform(size=(ROWS, 1)) < 0.3).astype(float)
+SEEN = [(column.min(), column.max()) for column in HEAVY.T]
 
 CASES = [
     Case("standardize", NORMAL, [FAR, FAR]),
@@ -81,8 +86,25 @@ CASES = [
     Case("polar", VECTOR, [(-7e3, 7e3), (1e-2, 7e3), (-7e3, 7e3)]),
     Case("dequantize", COUNT, [(0, 15)], given={"noise": NOISE}),
     Case("categories", COUNT, [(0, 15)], given={"noise": NOISE}, smooth=False),
+    Case("saturate", SHARE, [(0, 1)]),
+    Case("saturate", SHARE, [(-0.5, 2)], options={"low": -0.5, "high": 2.0}),
+    Case("arctan", HEAVY, SEEN),
+    Case("arctan", HEAVY, SEEN, options={"centre": 1.0, "scale": 10.0}),
+    Case("smear", ZEROS, [(1e-9, 1)], given={"noise": NOISE}, smooth=False),
+    Case(
+        "smear",
+        ONES,
+        [(0, 1 - 1e-9)],
+        given={"noise": NOISE},
+        options={"at": 1.0, "to": 1.3, "width": 0.1, "edge": 1.0},
+        smooth=False,
+    ),
+    Case("jitter", COUNT, [(0, 15)], given={"noise": NOISE}, smooth=False),
+    Case("jitter", FLAG, [(0, 1)], given={"noise": NOISE}, options={"width": 0.4}, smooth=False),
 ]
-WHOLE = {"dequantize", "categories"}
+WHOLE = {"dequantize", "categories", "jitter"}
+GAUSSIAN = {"smear", "jitter"}
+"""Their log-determinant is no slope: test_gaussian_noise_keeps_probabilities says what it is."""
 
 
 def each_case(test):
@@ -166,7 +188,7 @@ def test_log_det_is_that_of_autograd(case):
         back, transform.inverse(outputs.detach().numpy(), rows), atol=1e-9, rtol=1e-9
     )
     if not case.smooth:
-        assert not ours.any()
+        assert case.kind in GAUSSIAN or not ours.any()
         return
     jacobian = torch.stack(
         [
@@ -318,7 +340,7 @@ def test_whole_numbers_and_categories_come_back_as_they_are():
     values = np.array([[-3.0], [11.0], [22.0], [11.0]])
     rows = {"noise": np.array([[0.001], [0.999], [0.5], [0.3]])}
     for kind in sorted(WHOLE):
-        transform = KINDS[kind].fit(values, rows, None)
+        transform = KINDS[kind].fit(values, rows, KINDS[kind].Options())
         encoded = np.float32(transform.forward(values, rows)).astype(float)
         np.testing.assert_array_equal(transform.inverse(encoded, {}), values)
         ends = transform.inverse(np.array([[-1e9], [1e9]]), {})
@@ -331,6 +353,67 @@ def test_whole_numbers_and_categories_come_back_as_they_are():
     np.testing.assert_allclose(unseen, [[2.001], [2.999]])
 
 
+def test_saturation_acts_on_both_ways():
+    transform = fit("saturate", np.array([[0.5], [9.0]]), high=7.0)
+    values = np.array([[-1.0], [0.5], [7.0], [9.0]])
+    for bounded in (transform.forward(values, {}), transform.inverse(values, {})):
+        np.testing.assert_array_equal(bounded, [[0.0], [0.5], [7.0], [7.0]])
+
+
+def test_arctan_ends_where_training_does():
+    values = np.random.default_rng(1).standard_cauchy((5000, 1))
+    transform = fit("arctan", values)
+    assert transform.scale[0] == pytest.approx(1 / np.tan(np.pi * 0.34), rel=0.05)
+    np.testing.assert_allclose(
+        transform.inverse(np.array([[-9.0], [1.58], [9.0]]), {}),
+        [values.min(axis=0), values.max(axis=0), values.max(axis=0)],
+        rtol=1e-6,
+    )
+    # As FlashSim does it for the pt ratio of muons: arctan(10 (x - 1)).
+    given_ = fit("arctan", values, centre=1.0, scale=10.0)
+    assert given_.forward(np.array([[1.1]]), {})[0, 0] == pytest.approx(np.pi / 4)
+
+
+def test_a_point_mass_becomes_a_narrow_gaussian():
+    values = np.repeat([[0.0], [0.3]], 20_000, axis=0)
+    noise = np.random.default_rng(1).uniform(size=(len(values), 1))
+    options = {"to": -0.5, "width": 0.1, "edge": -0.1}
+    transform = KINDS["smear"].fit(values, {}, KINDS["smear"].Options(**options))
+    encoded = transform.forward(values, {"noise": noise})
+    np.testing.assert_array_equal(encoded[20_000:], values[20_000:])
+    assert encoded[:20_000].mean() == pytest.approx(-0.5, abs=0.003)
+    assert encoded[:20_000].std() == pytest.approx(0.1, abs=0.003)
+    assert encoded[:20_000].max() < -0.1
+    beyond = np.array([[-9.0], [-0.1001], [-0.0999]])
+    np.testing.assert_array_equal(transform.inverse(beyond, {}), [[0.0], [0.0], [-0.0999]])
+    # A value on that side of the edge is lost to the point mass already on the way there.
+    lost = transform.forward(np.array([[-0.3]]), {"noise": np.array([[0.999]])})
+    assert transform.inverse(lost, {})[0, 0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "options", "interval"),
+    [
+        ("dequantize", 2.0, {}, (2.0, 3.0)),
+        ("jitter", 2.0, {"width": 0.3}, (1.5, 2.5)),
+        ("smear", 0.0, {"to": -0.4, "width": 0.7, "edge": -0.2}, (-np.inf, -0.2)),
+        ("smear", 0.0, {"to": 0.4, "width": 0.5, "edge": 0.1}, (0.1, np.inf)),
+    ],
+)
+def test_gaussian_noise_keeps_probabilities(kind, value, options, interval):
+    # A density of the encoded value is the probability of the exact one, on average over noise.
+    noise = (np.arange(1_000_000) + 0.5)[:, None] / 1_000_000
+    values = np.full_like(noise, value)
+    rows = {"noise": noise}
+    transform = KINDS[kind].fit(values, rows, KINDS[kind].Options(**options))
+    encoded = transform.forward(values, rows)[:, 0]
+    density = NormalDist(0.3, 0.8)
+    log_p = -0.5 * ((encoded - 0.3) / 0.8) ** 2 - np.log(0.8 * np.sqrt(2 * np.pi))
+    found = np.exp(log_p + transform.log_det(values, rows)).mean()
+    low, high = (density.cdf(end) for end in interval)
+    assert found == pytest.approx(high - low, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
@@ -339,6 +422,7 @@ def test_whole_numbers_and_categories_come_back_as_they_are():
         ("logit", [[-0.5], [0.5]], "row 0.*low and high"),
         ("dequantize", [[1.0], [1.5]], "whole numbers, row 1"),
         ("categories", [[float(k)] for k in range(300)], "300 categories"),
+        ("jitter", [[1.0], [1.5]], "whole numbers, row 1"),
     ],
 )
 def test_values_that_do_not_fit_are_named(kind, values, message):
@@ -355,7 +439,7 @@ def test_a_threshold_above_a_value_is_named():
     ("spec", "components", "message"),
     [
         ({"kind": "asin"}, 1, "no transform 'asin'. Did you mean 'asinh'"),
-        ({"kind": "xyz"}, 1, "Known kinds: asinh, "),
+        ({"kind": "xyz"}, 1, "Known kinds: arctan, asinh, "),
         ({"kind": "logit", "hi": 1}, 1, "logit has no option 'hi'.*'high'"),
         ({"kind": "asinh", "width": 1}, 1, "asinh has no option 'width'. It has nothing"),
         ({"kind": "logit", "low": "a"}, 1, "option low"),
@@ -365,6 +449,10 @@ def test_a_threshold_above_a_value_is_named():
         ({"kind": "rotate"}, 2, "rotate needs angle under `given`"),
         ({"kind": "rotate", "given": {"angel": "phi"}}, 2, "'angel'.*'angle'"),
         ({"kind": "dequantize", "given": {"noise": "x"}}, 1, "no use for 'noise'"),
+        ({"kind": "saturate", "low": 2.0}, 1, "must lie below high"),
+        ({"kind": "arctan", "scale": 0}, 1, "must be above 0"),
+        ({"kind": "smear", "to": 0.5, "edge": 0.5}, 1, "must not lie at the centre"),
+        ({"kind": "smear", "width": 0}, 1, "option width"),
     ],
 )
 def test_mistakes_in_a_study_are_explained(spec, components, message):

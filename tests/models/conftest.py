@@ -1,7 +1,12 @@
 """Model tests run on one thread, so that they neither depend on the machine nor crowd it."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # the toy detector, for all of them
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,14 @@ FAMILIES = {
     ),
     "quantile": ({"kind": "quantile"}, Shape(9, 9)),
     "quantile-plain": ({"kind": "quantile", "derived": "none", "hidden": [32]}, Shape(2, 3)),
+    "flashsim": ({"kind": "flashsim", "blocks": 2, "width": 16, "bins": 6}, Shape(3, 4)),
+    "flashsim-alone": (
+        {"kind": "flashsim", "layers": 2, "blocks": 1, "width": 16, "bins": 6, "batch_norm": False},
+        Shape(3, 0),
+    ),
+    "flashsim-one": ({"kind": "flashsim", "layers": 2, "bins": 5}, Shape(1, 0)),
+    "vae": ({"kind": "vae", "latent": 4, "hidden": [32, 32]}, Shape(3, 4)),
+    "vae-alone": ({"kind": "vae", "latent": 2, "hidden": [16], "beta": 0.5}, Shape(2, 0)),
 }
 
 
@@ -134,7 +142,7 @@ def test_state_survives_a_file_to_the_bit(family, tmp_path):
         assert torch.equal(model.loss(batch), other.loss(batch))
         with torch.no_grad():
             for parameter in other.parameters():
-                parameter.mul_(0.5)
+                parameter.mul_(-2.0)
         assert not torch.equal(sampled, sample(other, batch.condition, noise))
 
 
@@ -145,7 +153,7 @@ def test_a_copy_is_independent(family):
     twin = copy.deepcopy(model)
     with torch.no_grad():
         for parameter in twin.parameters():
-            parameter.mul_(0.5)
+            parameter.mul_(-2.0)
     assert torch.equal(sample(model, batch.condition, noise), before)
     assert not torch.equal(sample(twin, batch.condition, noise), before)
 

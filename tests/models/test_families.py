@@ -35,6 +35,9 @@ def test_settings_survive_json():
         ({"kind": "flow", "bins": 1}, ["model.bins", "greater than or equal to 2", "seen: 1"]),
         ({"kind": "flow", "hidden": [64, "wide"]}, ["model.hidden.1", "'wide'"]),
         ({"kind": "quantile", "bins": 4}, ["model.bins", "'quantile'"]),
+        ({"kind": "flashsim", "layers": 0}, ["model.layers", "greater than or equal to 1"]),
+        ({"kind": "flashsim", "layers": "all"}, ["model.layers", "'targets'", "seen: 'all'"]),
+        ({"kind": "vae", "hidden": []}, ["model.hidden", "at least 1"]),
     ],
 )
 def test_wrong_blocks_name_the_place_and_the_nearest_name(block, says):
@@ -51,9 +54,13 @@ def test_quantile_needs_its_nine_conditions():
 
 def test_schema_covers_all_families():
     schema = models.config_schema()
-    assert set(schema["discriminator"]["mapping"]) == {"classifier", "flow", "quantile"}
-    flow = schema["$defs"]["FlowConfig"]
-    assert flow["additionalProperties"] is False
-    assert all(
-        "description" in field for name, field in flow["properties"].items() if name != "kind"
-    )
+    families = schema["discriminator"]["mapping"]
+    assert set(families) == {"classifier", "flashsim", "flow", "mixed", "quantile", "vae"}
+    for reference in families.values():
+        settings = schema["$defs"][reference.rsplit("/", 1)[-1]]
+        assert settings["additionalProperties"] is False
+        assert all(
+            "description" in field and "default" in field
+            for name, field in settings["properties"].items()
+            if name != "kind"
+        )

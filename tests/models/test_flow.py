@@ -6,9 +6,9 @@ import logging
 import numpy as np
 import pytest
 import torch
+from toy_detector import SHAPE, ToyDetector, learn
 
 from gen2reco.errors import StudyError
-from gen2reco.events import synthetic
 from gen2reco.models.flow import Flow, FlowConfig
 from gen2reco.models.nn.coupling import balanced_halves, pack, unpack
 from gen2reco.models.protocol import Batch, Shape
@@ -280,49 +280,14 @@ def test_every_target_moves_as_often_and_meets_all_others():
     assert balanced_halves(9, 6, seed=1) != balanced_halves(9, 6, seed=2)
 
 
-def toy_rows(sample):
-    """Toy events with a neutral fraction above zero; tails go through asinh."""
-    keep = sample.neutral > 0.0
-    gen = {name: values[keep] for name, values in sample.gen.items()}
-    response, neutral = sample.response[keep], sample.neutral[keep]
-    truth = synthetic.log_prob(response, gen) + synthetic.log_prob_neutral(neutral, response, gen)
-    truth -= np.log1p(-synthetic.zero_probability(gen))
-    natural = np.column_stack([response, np.log(neutral / (1.0 - neutral))])
-    truth += np.log(neutral * (1.0 - neutral))  # the density of the logit
-    centre, width = np.median(natural, 0), natural.std(0) / 2.0
-    pull = (natural - centre) / width
-    target = np.arcsinh(pull)
-    log_det = -np.log(width).sum() - 0.5 * np.log1p(pull**2).sum(1)
-    condition = np.column_stack([np.log(gen["pt"]), gen["eta"], np.log(gen["mass"] / gen["pt"])])
-    return target, condition, log_det, truth
-
-
 @pytest.mark.slow
 def test_learns_the_toy_detector_to_a_fiftieth_of_a_nat():
-    target, condition, log_det, truth = toy_rows(synthetic.generate(140_000, seed=1))
-    scales = [(columns.mean(0), columns.std(0)) for columns in (target, condition)]
-    encoded = [
-        torch.from_numpy(((columns - mean) / spread).astype(np.float32))
-        for columns, (mean, spread) in zip((target, condition), scales, strict=True)
-    ]
-    test = 30_000
+    toy = ToyDetector(140_000, held=30_000)
     torch.manual_seed(1)
-    flow = FlowConfig(couplings=6, hidden=(48, 48), bins=8).build(Shape(5, 3))
-    steps, batch = 2400, 1024
-    optimizer = torch.optim.AdamW(flow.parameters(), lr=5e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
-    for _ in range(steps):
-        chosen = torch.randint(test, len(target), (batch,))
-        optimizer.zero_grad()
-        flow.loss(Batch(encoded[0][chosen], encoded[1][chosen], torch.ones(batch))).backward()
-        torch.nn.utils.clip_grad_norm_(flow.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
-    flow.eval()
+    flow = FlowConfig(couplings=6, hidden=(48, 48), bins=8).build(SHAPE)
+    learn(flow, toy, steps=2400, batch=1024, learning_rate=5e-3)
     with torch.no_grad():
-        learned = flow.log_prob(encoded[0][:test], encoded[1][:test]).double().numpy()
-    learned += log_det[:test] - np.log(scales[0][1]).sum()
-    excess = truth[:test] - learned
-    divergence, error = excess.mean(), excess.std() / np.sqrt(test)
+        learned = flow.log_prob(toy.held.target, toy.held.condition)
+    divergence, error = toy.excess(learned)
     assert divergence > -4.0 * error
     assert divergence < 0.02

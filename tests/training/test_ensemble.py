@@ -45,8 +45,9 @@ def test_rows_of_one_event_share_its_weight_in_any_order():
     assert np.array_equal(weights[shuffled], again)
 
 
-def ensemble(folder, *, members=3, epochs=2, build=partial(Toy, width=8), **options):
+def ensemble(folder, *, members=3, epochs=2, build=None, **options):
     chosen = settings(members=members, epochs=epochs)
+    build = build or partial(Toy, width=8)
     return Ensemble(build, TRAIN, VALIDATION, chosen, folder, **options)
 
 

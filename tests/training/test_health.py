@@ -5,7 +5,8 @@ import pytest
 import torch
 from training_toy import SHAPE, Toy, settings, toy_rows
 
-from gen2reco.models.protocol import Batch
+from gen2reco.models.classifier import ClassifierConfig
+from gen2reco.models.protocol import Batch, Shape
 from gen2reco.training.health import check_health
 from gen2reco.training.history import Epoch
 from gen2reco.training.loop import fit, fresh_model
@@ -189,3 +190,21 @@ def test_a_model_without_conditions_can_be_checked():
 
     model.mean = Flat()
     assert "dependence on GEN" not in topics(check(model, train=empty, validation=empty))
+
+
+@pytest.mark.parametrize("probability", [0.02, 0.16, 0.4])
+def test_flags_are_compared_by_their_frequency(probability):
+    # At 0.16 the central 68 % of the values may be one flag or the other by a hair.
+    model = ClassifierConfig(hidden=(4,)).build(Shape(1, 3, (2,)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.layers[-1].bias[1] = math.log(0.16 / 0.84)
+    count = len(VALIDATION.weight)
+    uniform = torch.rand(count, 1, generator=torch.Generator().manual_seed(5))
+    rows = Batch((uniform < probability).float(), VALIDATION.condition, VALIDATION.weight)
+    found = check(model, train=rows, validation=rows, targets=["btag"])
+    assert topics(found) == ([] if probability == 0.16 else ["feature not learned"])
+    if found:
+        assert found[0].severity == ("problem" if probability == 0.4 else "warning")
+        assert found[0].message.startswith("btag, simulated on the validation rows, takes its")

@@ -57,8 +57,8 @@ def test_every_reco_jet_is_matched_or_spurious(study, gen):
         names = with_part(names, stage, tables[stage.name], typed(stage, tables[stage.name].target))
     jets, spurious = len(tables["jets"]), len(tables["spurious"])
     assert jets + spurious == len(flat_columns(gen)["Jet_pt"].content)
-    assert tables["jets.presence"].target["number"].sum() == jets
-    assert tables["spurious.presence"].target["number"].sum() == spurious
+    assert tables["jets.presence"].target["how_many"].sum() == jets
+    assert tables["spurious.presence"].target["how_many"].sum() == spurious
     assert len(tables["jets.presence"]) == len(flat_columns(gen)["GenJet_pt"].content)
     seen = names.evaluate("count(jets) + count(spurious)").values
     assert np.array_equal(seen, flat_columns(gen)["Jet_pt"].counts)

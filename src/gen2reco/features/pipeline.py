@@ -46,6 +46,7 @@ class PartFeatures:
             always do, discrete ones apart.
         levels: whether discrete targets and point masses are discrete columns for the model.
         combinations: the values of the discrete columns that occur together in training.
+        shares: share of the training rows with each combination.
     """
 
     part: str
@@ -56,6 +57,7 @@ class PartFeatures:
     standardize: bool
     levels: bool = False
     combinations: tuple[tuple[int, ...], ...] = ()
+    shares: tuple[float, ...] = ()
 
     @classmethod
     def fit(
@@ -107,9 +109,8 @@ class PartFeatures:
             findings += found
             if block.discrete:
                 ranks.append(block.ranks(reco, columns))
-        seen = (
-            np.unique(np.concatenate(ranks, axis=1), axis=0).astype(int) if ranks else np.zeros(0)
-        )
+        together = np.concatenate(ranks, axis=1) if ranks else np.empty((0, 0))
+        seen, counts = np.unique(together.astype(int), axis=0, return_counts=True)
         return cls(
             part=part.name,
             conditions=tuple(conditions),
@@ -119,6 +120,7 @@ class PartFeatures:
             standardize=standardize,
             levels=levels,
             combinations=tuple(map(tuple, seen.tolist())),
+            shares=tuple((counts / len(table)).tolist()),
         )
 
     @property
@@ -133,14 +135,17 @@ class PartFeatures:
         return (*discrete, *(name for block in self.blocks for name in block.encoded))
 
     @property
-    def shape(self) -> tuple[int, int, tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    def shape(
+        self,
+    ) -> tuple[int, int, tuple[int, ...], tuple[tuple[int, ...], ...], tuple[float, ...]]:
         """What `models.protocol.Shape` is made of.
 
-        Numbers of encoded RECO and GEN columns, how many values each discrete column takes, and
-        which of these occur together.
+        Numbers of encoded RECO and GEN columns, how many values each discrete column takes, which
+        of these occur together, and in which share of the rows.
         """
-        counts = tuple(count for block in self.blocks for _, count in block.discrete)
-        return len(self.target_names), len(self.condition_names), counts, self.combinations
+        levels = tuple(count for block in self.blocks for _, count in block.discrete)
+        sizes = len(self.target_names), len(self.condition_names)
+        return *sizes, levels, self.combinations, self.shares
 
     def encode_condition(self, table: Table) -> NDArray[np.float32]:
         """Return GEN as the model sees it, float32 [n, conditions], always finite."""
@@ -262,6 +267,7 @@ class PartFeatures:
             "findings": [finding.state() for finding in self.findings],
             "levels": self.levels,
             "combinations": [list(seen) for seen in self.combinations],
+            "shares": list(self.shares),
         }
 
     @classmethod
@@ -278,6 +284,7 @@ class PartFeatures:
             standardize=state["standardize"],
             levels=state.get("levels", False),
             combinations=tuple(map(tuple, state.get("combinations", ()))),
+            shares=tuple(state.get("shares", ())),
         )
         names = tuple(name for block in features.blocks for name in block.names)
         wanted = tuple(name for target in part.target for name in target.name)

@@ -29,8 +29,10 @@ class Transform(ABC):
     """A fitted invertible map of columns [n, k], a function of each row alone.
 
     Laws: `inverse(forward(x))` is x to float32 accuracy, at the edges and in the tails too;
-    `log_det` is the logarithm of |d forward / d values|; `from_state(state())` is the same
-    transform to the last bit. Values outside the domain may give infinities, never exceptions.
+    `log_det` is the logarithm of |d forward / d values|, and where noise stands for an exact value,
+    what makes exp(log density + log_det) its probability on average over the noise;
+    `from_state(state())` is the same transform to the last bit. Values outside the domain may give
+    infinities, never exceptions.
 
     Attributes:
         kind: its name in a study file.

@@ -11,6 +11,8 @@ from gen2reco.features.discrete import Categories, Dequantize
 from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize, Threshold, ThresholdAt
 from gen2reco.features.quantile import QuantileNormal
 from gen2reco.features.relative import Difference, Ratio, ResidualRescale, WrappedDifference
+from gen2reco.features.saturating import Arctan, Saturate
+from gen2reco.features.smear import Jitter, Smear
 from gen2reco.features.vector import Cartesian, Polar, Rotate
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ KINDS: dict[str, type[Transform]] = {
         *(Standardize, Log, Asinh, Logit, Threshold, ThresholdAt, QuantileNormal),
         *(Ratio, Difference, WrappedDifference, ResidualRescale),
         *(Rotate, Cartesian, Polar, Dequantize, Categories),
+        *(Saturate, Arctan, Smear, Jitter),
     )
 }
 """Name in a study file -> transform. A new kind is one class and one entry here."""

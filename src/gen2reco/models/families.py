@@ -8,10 +8,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.models.classifier import ClassifierConfig
+from gen2reco.models.flashsim import FlashSimConfig
 from gen2reco.models.flow import FlowConfig
 from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.vae import VAEConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from gen2reco.models.protocol import Model, Shape
 
 Settings = Annotated[
-    ClassifierConfig | FlowConfig | MixedConfig | QuantileConfig, Field(discriminator="kind")
+    ClassifierConfig | FlashSimConfig | FlowConfig | MixedConfig | QuantileConfig | VAEConfig,
+    Field(discriminator="kind"),
 ]
 
 _settings: TypeAdapter[ModelConfig] = TypeAdapter(Settings)

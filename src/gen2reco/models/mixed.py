@@ -8,6 +8,7 @@ with everything else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -57,7 +58,7 @@ class Mixed(Model):
         # One indicator for each value but the first of each discrete column.
         indicators = [(k, value) for k, n in enumerate(shape.levels) for value in range(1, n)]
         if shape.levels:
-            discrete = Shape(len(shape.levels), shape.conditions, shape.levels, shape.combinations)
+            discrete = replace(shape, targets=len(shape.levels))
             self.categories = config.categories.build(discrete)
             for name, side in zip(
                 ("_column", "_value"), zip(*indicators, strict=True), strict=True

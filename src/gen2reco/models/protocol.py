@@ -27,12 +27,14 @@ class Shape:
         conditions: number of encoded GEN features, 0 for pure generation.
         levels: how many values each discrete column takes; empty without `takes_levels`.
         combinations: the values of the discrete columns that may occur together; empty for any.
+        shares: share of the training rows with each combination; empty where that is unknown.
     """
 
     targets: int
     conditions: int
     levels: tuple[int, ...] = ()
     combinations: tuple[tuple[int, ...], ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def continuous(self) -> int:
