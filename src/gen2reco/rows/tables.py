@@ -99,6 +99,7 @@ class _Building:
         }
         self.offenders: dict[str, Flags] = {}
         self.dropped: Counter[str] = Counter()
+        self.left_out: dict[str, Index] = {}
 
     def select(self, selected: Flags) -> None:
         """Leave out the rows of events that are not selected; events are counted."""
@@ -110,9 +111,10 @@ class _Building:
     def drop(self, reason: str, rows: Flags) -> None:
         """Leave out rows, counting those that were still in."""
         rows = rows & self.keep
-        count = int(np.count_nonzero(rows))
-        if count:
-            self.dropped[reason] += count
+        if rows.any():
+            lost = self.space.entry[rows]
+            self.dropped[reason] += len(lost)
+            self.left_out[reason] = np.concatenate([self.left_out.get(reason, lost[:0]), lost])
             self.keep &= ~rows
 
     def add(self, item: Wanted) -> None:
@@ -174,6 +176,7 @@ class _Building:
             relative_to=columns["relative_to"],
             given=columns["given"],
             dropped=dict(self.dropped),
+            left_out=self.left_out,
             offenders={k: bad[index] for k, bad in self.offenders.items() if bad[index].any()},
         )
 

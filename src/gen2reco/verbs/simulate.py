@@ -41,7 +41,8 @@ class Simulation:
         path: the file of RECO events.
         generated: GEN events read.
         events: RECO events written, replicas and members included.
-        dropped: reason -> GEN events that gave no RECO event.
+        dropped: reason -> GEN events that gave no RECO event; `part: reason` -> GEN objects that
+            that part could not take, of the other events.
         flagged: reason -> RECO events marked in `gen2reco_flags`.
         seconds: wall time, the start of workers included.
         shares: reading, model and writing as fractions of the time of one process (empty with
@@ -132,7 +133,11 @@ def simulate(
         raise StudyError(f"chunk and workers must be at least 1, not {chunk} and {workers}")
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
-    columns = emulator.columns_needed(source, keep)
+    try:
+        columns = emulator.columns_needed(source, keep)
+    except StudyError as error:
+        names = ", ".join(str(file.path) for file in source.files)
+        raise StudyError(f"{names}: the emulator cannot read its GEN here: {error}") from error
     options = {
         "seed": seed,
         "oversample": oversample,
