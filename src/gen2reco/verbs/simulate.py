@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from gen2reco.emulator import Emulator, Simulated, load_emulator
+from gen2reco.emulator.assemble import event_weights
 from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gen2reco.events import EventSource
+    from gen2reco.events.layout import Columns
 
 CHUNK = 10 * BLOCK
 """GEN events per step: whole blocks of the models, small beside the memory of the libraries."""
@@ -163,7 +165,16 @@ def simulate(
     flagged: Counter[str] = Counter()
     spent = {"read": 0.0, "model": 0.0, "write": 0.0}
     done = events = 0
-    with EventWriter(output, format=file_format, overwrite=overwrite, sidecar=sidecar) as writer:
+    descriptions = dict(emulator.study.describe)
+    if emulator.study.input.weight:
+        descriptions.setdefault(emulator.study.input.weight, "the same as weight")
+    with EventWriter(
+        output,
+        format=file_format,
+        overwrite=overwrite,
+        sidecar=sidecar,
+        descriptions=descriptions,
+    ) as writer:
         if workers == 1:
             stream = _simulate_here(emulator, source, columns, chunk, options, spent)
         else:
@@ -230,13 +241,11 @@ def _simulate_here(
         torch.set_num_threads(threads)
 
 
-def _generated(columns: Mapping[str, Any], weight: str) -> dict[str, np.ndarray]:
-    run = np.asarray(columns["run"])
-    weights = np.asarray(columns[weight], dtype=np.float64) if weight else np.ones(len(run))
+def _generated(columns: Columns, weight: str) -> dict[str, np.ndarray]:
     return {
-        "run": run,
+        "run": np.asarray(columns["run"]),
         "luminosityBlock": np.asarray(columns["luminosityBlock"]),
-        "weight": weights,
+        "weight": event_weights(columns, weight),
     }
 
 
