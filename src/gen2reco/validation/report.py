@@ -20,6 +20,7 @@ from gen2reco.errors import SampleError
 from gen2reco.validation import wording
 from gen2reco.validation.gallery import gallery
 from gen2reco.validation.labels import split_unit
+from gen2reco.validation.object_verdict import region_pull
 from gen2reco.validation.pictures import png_bytes, svg_bytes
 from gen2reco.validation.results import Assessment  # noqa: TC001 - pydantic reads annotations
 
@@ -228,6 +229,7 @@ def _environment() -> Environment:
         "target": lambda value, t: (wording.p_value if " p " in t.name else wording.number)(value),
         "largest_ratio": wording.largest_ratio,
         "closure_p": wording.closure_p,
+        "region_pull": region_pull,
     }
     environment.globals |= {"pm": wording.plus_minus}
     return environment
