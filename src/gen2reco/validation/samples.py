@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gen2reco.errors import SampleError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -104,6 +104,36 @@ class Sample:
     def nominal(self) -> Sample:
         """Return the rows of ensemble member 0, or all where there are no members."""
         return self if self.member is None else self.take(self.member == 0)
+
+    @staticmethod
+    def concatenate(samples: Sequence[Sample]) -> Sample:
+        """Join samples of the same columns; where only some say members or replicas, 0 is meant."""
+
+        def joined(group: str) -> dict[str, Reals]:
+            columns = [getattr(sample, group) for sample in samples]
+            return {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+
+        def numbers(name: str) -> Integers | None:
+            given = [getattr(sample, name) for sample in samples]
+            if all(column is None for column in given):
+                return None
+            pairs = zip(given, samples, strict=True)
+            zeros = [
+                np.zeros(len(s), np.int64) if column is None else column for column, s in pairs
+            ]
+            return np.concatenate(zeros)
+
+        return Sample(
+            quantities=joined("quantities"),
+            responses=joined("responses"),
+            gen=joined("gen"),
+            weight=np.concatenate([sample.weight for sample in samples]),
+            event=np.concatenate([sample.event for sample in samples]),
+            gen_quantities=joined("gen_quantities"),
+            member=numbers("member"),
+            replica=numbers("replica"),
+            row=numbers("row"),
+        )
 
     def replicas(self) -> list[Sample]:
         """Return one sample per replica: as if the GEN events had been emulated once each."""
