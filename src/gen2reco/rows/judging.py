@@ -17,7 +17,7 @@ from gen2reco.events.layout import Jagged
 from gen2reco.rows.chain import parts_before, with_empty_parts
 from gen2reco.rows.expressions import Column, Namespace
 from gen2reco.rows.spaces import GEN, RECO, row_space, rows_at
-from gen2reco.rows.store import Available, Source, Store
+from gen2reco.rows.store import Available, Flat, Source, Store
 from gen2reco.rows.values import Collection
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def drawn_rows(
     offsets = np.zeros(frame.size + 1, np.int64)
     np.cumsum(np.bincount(table.entry, minlength=frame.size), out=offsets[1:])
     columns = {name: Jagged(offsets, np.asarray(values)) for name, values in fields.items()}
-    source = Source(RECO, {name: name for name in columns}, Store(columns, frame), is_list=True)
+    source = Source(RECO, {name: name for name in columns}, Flat(columns, frame), is_list=True)
     made: Any = (Collection(source, source.elements), np.arange(len(table)))
     names = rows_at(part, events, table.entry, table.keys.object, {RECO: made})
     return JudgedRows(names, np.arange(len(table)))
