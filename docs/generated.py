@@ -192,6 +192,13 @@ def targets() -> str:
         ["C2ST excess (AUC)", f"at most {asked.excess:g}"],
         ["largest deviation of a PIT decile from 0.1", f"at most {asked.decile:g}"],
         ["smallest PIT p-value after Holm", f"at least {asked.coverage_p:g}"],
+        [
+            "smallest p-value of an efficiency's closure after Holm",
+            f"at least {asked.efficiency_p:g}",
+        ],
+        ["efficiency, FastSim over FullSim, off 1 in any bin", f"at most {asked.efficiency:g}"],
+        ["share of a tag, FastSim over FullSim, off 1 in any group", f"at most {asked.tag:g}"],
+        ["mean number of objects, FastSim over FullSim, off 1", f"at most {asked.count:g}"],
     ]
     return table(["figure", "asked"], rows)
 

@@ -47,3 +47,38 @@ def small_emulator(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     }
     train("wjet", bundled, path, overrides=overrides)
     return path
+
+
+QUICK_HMUMU = {
+    "training.epochs": 2,
+    "parts.0.presence.training": {"epochs": 2},
+    "parts.1.presence.training": {"epochs": 2},
+    "parts.2.presence.training": {"epochs": 2},
+    "parts.2.training": {"epochs": 3},
+    "parts.3.training": {"epochs": 2},
+}
+"""Changes to the study `hmumu` that make its training short; what comes out is poor but whole."""
+
+
+@pytest.fixture(scope="session")
+def quick_hmumu() -> dict[str, object]:
+    """Changes to the study `hmumu` for a short training."""
+    return dict(QUICK_HMUMU)
+
+
+@pytest.fixture(scope="session")
+def hmumu_sample() -> Path:
+    """The H -> mu mu sample that comes with the package."""
+    from gen2reco.verbs.train import bundled_sample
+
+    return bundled_sample("hmumu")
+
+
+@pytest.fixture(scope="session")
+def hmumu_model(hmumu_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An emulator of whole H -> mu mu events in four parts, trained for some seconds."""
+    from gen2reco import train
+
+    path = tmp_path_factory.mktemp("hmumu") / "model"
+    train("hmumu", hmumu_sample, path, overrides=QUICK_HMUMU)
+    return path

@@ -270,7 +270,7 @@ def test_make_targets_exist():
 def test_files_named_in_the_texts_exist():
     for page in PAGES:
         for path in re.findall(
-            r"`((?:src|tests|docs|benchmarks)/[\w/.-]+\.(?:py|yaml|md))`", prose(page)
+            r"`((?:src|tests|docs|benchmarks|examples)/[\w/.-]+\.(?:py|yaml|md))`", prose(page)
         ):
             if path != "src/gen2reco/models/gaussian.py":
                 assert (ROOT / path).is_file(), f"{name_of(page)} names {path}"

@@ -172,7 +172,9 @@ def simulate(
     output: Output,
     seed: Seed = 1,
     chunk: Annotated[int, typer.Option(min=1, help="GEN events per step.")] = 20_480,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, help="Processes, this one included.")
+    ] = 1,
     oversample: Annotated[int, typer.Option(min=1, help="RECO events per GEN event.")] = 1,
     members: Annotated[
         int, typer.Option(min=1, help="Ensemble members, as a systematic uncertainty.")

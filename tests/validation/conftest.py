@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gen2reco.validation import Closure, Coverage, Sample, Settings, ranks
+from gen2reco.validation import Closure, Coverage, Outcome, Sample, Settings, Tally, ranks
 
 TOY_SETTINGS = Settings(
     resplits=100,
@@ -92,7 +92,70 @@ def with_members(fast, members=3):
     )
 
 
+def toy_objects(events=1500, seed=0, width=0.1, shared=0.5):
+    """One row per object: matched objects, found or not, extra ones, and tags.
+
+    `shared` is how much of the smearing the objects of an event have in common.
+    """
+    rng = np.random.default_rng([seed, 11])
+    event = np.repeat(np.arange(events), 1 + rng.poisson(2, events))
+    rows = len(event)
+    gen = {
+        "gen_pt": 20 + rng.exponential(30, rows),
+        "gen_eta": rng.normal(0, 1.2, rows),
+        "gen_flavour": rng.choice([0.0, 4.0, 5.0], rows, p=[0.7, 0.1, 0.2]),
+    }
+    half = np.arange(events) % 2
+    present = 1 - 0.5 * np.exp(-gen["gen_pt"] / 30)
+    tagged = np.choose((gen["gen_flavour"]).astype(int) % 4, [0.02, 0.6, 0.0, 0.0])
+    tagged = np.where(gen["gen_flavour"] == 4, 0.15, tagged)
+
+    def reco(side):
+        both = np.random.default_rng([seed, 12, side])
+        common = np.sqrt(shared) * both.normal(size=events)[event]
+        smear = 1 + width * (common + np.sqrt(1 - shared) * both.normal(size=rows))
+        quantities = {
+            "pt": gen["gen_pt"] * smear,
+            "n": np.round(both.gamma(4, gen["gen_pt"] / 8)),
+            "tag": (both.random(rows) < tagged).astype(float),
+        }
+        return quantities, {"pt": smear}, both.random(rows) < present
+
+    def sample(side, keep):
+        quantities, responses, found = reco(side)
+        rows_kept = np.flatnonzero(found & keep)
+        whole = Sample(
+            quantities, responses, gen, np.ones(rows), event, {"pt": gen["gen_pt"]},
+            row=np.arange(rows),
+        )  # fmt: skip
+        return whole.take(rows_kept), found, quantities
+
+    full, found, quantities = sample(0, np.ones(rows, bool))
+    fast, _, _ = sample(1, half[event] == 1)
+    tags = [reco(side)[0]["tag"] for side in (2, 3, 4)]
+    groups = {"b": gen["gen_flavour"] == 5, "other": gen["gen_flavour"] != 5}
+    bins = {name: gen[name] for name in ("gen_pt", "gen_eta")}
+    ones = np.ones(rows)
+    outcomes = {
+        "found": Outcome(found, bins, ones, event, probability=present, groups=groups),
+        "tag": Outcome(
+            quantities["tag"] > 0, bins, ones, event, fast=np.stack(tags, axis=1) > 0,
+            groups=groups, kind="flag",
+        ),
+    }  # fmt: skip
+    extra = np.random.default_rng([seed, 13]).poisson(0.7, events)
+    tallies = tuple(
+        Tally(extra[half == side], np.ones(np.sum(half == side)), np.flatnonzero(half == side))
+        for side in (0, 1)
+    )
+    return SimpleNamespace(
+        full=full, half=half[full.event], fast=fast, outcomes=outcomes, counts={"extra": tallies}
+    )
+
+
 @pytest.fixture(scope="session")
 def toys():
-    """Factories of toy samples: `toys.make`, `toys.members`, `toys.settings`."""
-    return SimpleNamespace(make=toy, members=with_members, settings=TOY_SETTINGS)
+    """Factories of toy samples: `toys.make`, `toys.objects`, `toys.members`, `toys.settings`."""
+    return SimpleNamespace(
+        make=toy, objects=toy_objects, members=with_members, settings=TOY_SETTINGS
+    )

@@ -38,9 +38,10 @@ def test_gain_of_oversampling_lies_between_one_and_the_replicas():
     rng = np.random.default_rng(2)
     event = np.repeat(np.arange(5000), 8)
     weight, fine = np.full(40_000, 1 / 8), np.linspace(0, 1, 101)
-    stuck = binned.oversampling_gain(np.repeat(rng.random(5000), 8), weight, event, 8, EDGES)
+    replica = np.tile(np.arange(8), 5000)
+    stuck = binned.oversampling_gain(np.repeat(rng.random(5000), 8), weight, event, replica, EDGES)
     np.testing.assert_allclose(stuck, 1.0)
-    free = binned.oversampling_gain(rng.random(40_000), weight, event, 8, fine)
+    free = binned.oversampling_gain(rng.random(40_000), weight, event, replica, fine)
     assert np.mean(free) == pytest.approx(8 / (1 + 7 * 0.01), rel=0.03)
 
 

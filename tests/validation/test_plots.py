@@ -1,8 +1,10 @@
 import io
 import re
+from dataclasses import replace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -33,6 +35,55 @@ def figures(toys):
     drawn = {plot.name: (plot, plot.draw()) for plot in plots}
     assert dict(mpl.rcParams) == before
     return drawn
+
+
+@pytest.fixture(scope="module")
+def object_figures(toys):
+    toy = toys.objects(events=600)
+    whole = toy.fast.take(np.repeat(np.arange(len(toy.fast)), 2))
+    copies = replace(whole, replica=np.tile([0, 1], len(toy.fast)))
+    found = assess(
+        toy.full,
+        toy.half,
+        copies,
+        outcomes=toy.outcomes,
+        counts=toy.counts,
+        settings=replace(toys.settings, classifier_resplits=0),
+    )
+    return {plot.name: (plot, plot.draw()) for plot in gallery(found, {})}
+
+
+def test_plots_of_objects_are_there(object_figures):
+    names = set(object_figures)
+    assert {
+        "efficiency-found-gen_pt", "efficiency-found-gen_eta", "reliability-found",
+        "efficiency-tag-gen_pt", "counts-extra", "gain-pt", "gain-n",
+    } <= names  # fmt: skip
+    assert "reliability-tag" not in names  # draws have no probability
+    test_every_axis_says_what_it_shows(object_figures)
+
+
+def test_groups_are_told_apart_and_shares_end_at_one(object_figures):
+    above, below = object_figures["efficiency-found-gen_pt"][1].get_axes()
+    texts = [text.get_text() for text in above.get_legend().get_texts()]
+    assert texts == ["FullSim", "FastSim", "b", "other"]
+    assert max(above.get_yticks()) <= 1
+    assert below.get_ylim()[0] < 0.98
+    assert below.get_ylim()[1] > 1.02
+    # tags of b and others differ by more than ten: a logarithmic axis
+    assert object_figures["efficiency-tag-gen_pt"][1].get_axes()[0].get_yscale() == "log"
+
+
+def test_the_open_end_of_counts_is_marked(object_figures):
+    axis = object_figures["counts-extra"][1].get_axes()[1]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "1", "2", "3+"]
+
+
+def test_captions_carry_the_figures(object_figures):
+    caption = object_figures["efficiency-found-gen_pt"][0].caption
+    assert "p of closure (Holm): all" in caption
+    assert "ratio within 2%" in caption
+    assert "ratio within" not in object_figures["efficiency-tag-gen_pt"][0].caption
 
 
 def test_every_kind_of_plot_is_there(figures):

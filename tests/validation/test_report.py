@@ -6,10 +6,14 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gen2reco.errors import SampleError
-from gen2reco.validation import Rate, assess, read_report, render, write_report
+from gen2reco.events import Jagged
+from gen2reco.rows.matching import match
+from gen2reco.validation import Rate, Report, assess, read_report, render, write_report
+from gen2reco.validation.matching import Objects, describe_matching
 
 BROWSER = next(
     (p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None
@@ -72,6 +76,86 @@ def folder(toys, tmp_path_factory):
     )
     assert page == target / "index.html"
     return target
+
+
+@pytest.fixture(scope="module")
+def parts(toys, tmp_path_factory):
+    """The report of an emulator of two parts: a page for the event, one for each part."""
+    toy, objects = toys.make(rows=600), toys.objects(events=500)
+    settings = replace(toys.settings, classifier_resplits=1)
+    event = assess(toy.full, toy.half, toy.fast, settings=settings)
+    jets = assess(
+        objects.full,
+        objects.half,
+        objects.fast,
+        outcomes=objects.outcomes,
+        counts=objects.counts,
+        matching=matching(),
+        settings=settings,
+    )
+    target = tmp_path_factory.mktemp("parts") / "report"
+    write_report(
+        event,
+        target,
+        title="whole events",
+        parts={
+            "jets": Report(jets, "jets", histories={"jets, member 0": HISTORY}),
+            "met": Report(event, "MET"),
+        },
+    )
+    return target
+
+
+def matching():
+    """Pairs of two hundred events, each object found and smeared."""
+    rng = np.random.default_rng(1)
+    offsets = np.arange(0, 601, 3)
+    gen = [
+        Jagged(offsets, rng.uniform(low, high, 600)) for low, high in ((20, 90), (-2, 2), (-3, 3))
+    ]
+    reco = [Jagged(offsets, c.content + rng.normal(0, 0.05, 600)) for c in gen]
+    sides = Objects(*gen), Objects(*reco)
+    return describe_matching(match(*gen[1:], *reco[1:]), *sides, reach=0.4)
+
+
+def test_parts_have_pages_of_their_own(parts):
+    assert sorted(p.name for p in parts.iterdir()) == [
+        "index.html", "part-jets.html", "part-met.html", "plots", "report.json",
+    ]  # fmt: skip
+    assert (parts / "plots/part-jets/efficiency-found-gen_pt.png").exists()
+    assert (parts / "plots/part-jets/matching.png").exists()
+    assert (parts / "plots/distribution-pt.png").exists()
+    index, page = ((parts / f"{n}.html").read_text("utf-8") for n in ("index", "part-jets"))
+    assert re.findall(r'href="(part-[^"]*)"', index) == ["part-jets.html", "part-met.html"]
+    assert '<h2 id="parts">' in index
+    assert '<a href="index.html">' in page
+    assert "plots/part-jets/" in page
+    for heading in ("efficiency", "counts", "matching", "training"):
+        assert f'<h2 id="{heading}">' in page
+        assert f'href="#{heading}"' in page
+        assert f'id="{heading}"' not in index
+    assert 'id="parts"' not in page
+    for text in (index, page):
+        assert not re.search(r'(?:src|href)="(?!#|data:|index\.html"|part-)', text)
+        images = re.findall(r"<img [^>]*>", text)
+        assert all(re.search(r'alt="[^"]{10,}"', image) for image in images)
+
+
+def test_parts_come_back_from_json(parts, tmp_path):
+    tree = json.loads((parts / "report.json").read_text(encoding="utf-8"))
+    assert list(tree["parts"]) == ["jets", "met"]
+    assert tree["parts"]["jets"]["assessment"]["efficiencies"][0]["name"] == "found"
+    assert tree["parts"]["jets"]["assessment"]["matching"]["pairs"] == 600
+    render(read_report(parts), tmp_path)
+    for name in ("index.html", "part-jets.html", "part-met.html", "report.json"):
+        assert (tmp_path / name).read_bytes() == (parts / name).read_bytes()
+
+
+def test_one_part_needs_no_list_of_parts(folder):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    assert 'id="parts"' not in text
+    assert "part-" not in re.sub(r"data:[^\"]*", "", text)
+    assert '"parts"' not in (folder / "report.json").read_text(encoding="utf-8")
 
 
 def test_files_are_whole(folder):
@@ -139,7 +223,18 @@ def test_what_is_no_report_is_refused(content, tmp_path):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here: the page is not opened in a browser")
 @pytest.mark.parametrize("width", [1366, 390])
 def test_page_in_a_browser(folder, tmp_path, width):
-    text = (folder / "index.html").read_text(encoding="utf-8")
+    open_in_a_browser(folder / "index.html", tmp_path, width)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: the page is not opened in a browser")
+@pytest.mark.parametrize("width", [1366, 390])
+@pytest.mark.parametrize("name", ["index", "part-jets"])
+def test_pages_of_parts_in_a_browser(parts, tmp_path, width, name):
+    open_in_a_browser(parts / f"{name}.html", tmp_path, width)
+
+
+def open_in_a_browser(page, tmp_path, width):
+    text = page.read_text(encoding="utf-8")
     (tmp_path / "probed.html").write_text(text.replace("</head>", PROBE, 1), encoding="utf-8")
     # in a frame, since a browser's window cannot be as narrow as a phone
     frame = tmp_path / "frame.html"

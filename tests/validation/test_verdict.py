@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import norm
 
 from gen2reco.validation import Rate, Settings, Targets
-from gen2reco.validation.results import Categories, Metric, Quantity, Statistic
+from gen2reco.validation.records import Metric, Statistic
+from gen2reco.validation.results import Categories, Quantity
 from gen2reco.validation.verdict import checks, floor_ratios, headline, rate_result, targets
 
 

@@ -13,22 +13,12 @@ from gen2reco.rows.tables import build_table, columns_needed, typed, with_part
 from gen2reco.study import load_study
 from gen2reco.verbs.train import bundled_sample
 
-QUICK = {
-    "training.epochs": 2,
-    "parts.0.presence.training": {"epochs": 2},
-    "parts.1.presence.training": {"epochs": 2},
-    "parts.2.presence.training": {"epochs": 2},
-    "parts.2.training": {"epochs": 3},
-    "parts.3.training": {"epochs": 2},
-}
 SAMPLE = bundled_sample("hmumu")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("parts") / "model"
-    gen2reco.train("hmumu", SAMPLE, path, overrides=QUICK)
-    return path
+def model(hmumu_model):
+    return hmumu_model
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +140,8 @@ def test_met_is_conditioned_on_the_simulated_jets(model, gen):
     assert np.corrcoef(met, jets - truth)[0, 1] < -0.3
 
 
-def test_a_resumed_training_repeats_nothing(tmp_path):
-    quick = {**QUICK, "training.max_rows": 500}
+def test_a_resumed_training_repeats_nothing(tmp_path, quick_hmumu):
+    quick = {**quick_hmumu, "training.max_rows": 500}
     seen = []
 
     def stop(progress):

@@ -46,13 +46,16 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Rows of a stage and their encoded conditions."""
+    """Rows of a stage, their encoded conditions, and which of them training never saw."""
 
     table: Table
     encoded: np.ndarray
+    outside: np.ndarray
 
     def take(self, index: np.ndarray) -> _Rows:
-        return self if index.all() else _Rows(self.table.take(index), self.encoded[index])
+        if index.all():
+            return self
+        return _Rows(self.table.take(index), self.encoded[index], self.outside[index])
 
 
 class Chunk:
@@ -60,7 +63,6 @@ class Chunk:
 
     Attributes:
         alive: bool [events], which can be simulated.
-        dropped: reason -> how many cannot.
     """
 
     def __init__(
@@ -79,7 +81,21 @@ class Chunk:
             if not reads_parts(emulator.study, trained.part)
         }
         self.alive = np.ones(len(events), np.bool_)
-        self.dropped: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._left_out: dict[str, Mapping[str, np.ndarray]] = {}
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Reason -> how many events cannot be simulated; for `part: reason` how many GEN objects.
+
+        Each event and object counts once, whatever the number of copies, and objects count only in
+        events that are simulated.
+        """
+        counted = Counter(self._lost)
+        for part, reasons in self._left_out.items():
+            for why, entries in reasons.items():
+                counted[f"{part}: {why}"] = int(np.count_nonzero(self.alive[entries]))
+        return +counted
 
     def simulate(self, member: int, replica: int) -> tuple[list[Made], np.ndarray]:
         """Make all parts once; returns them and the flags of every event, int32 [events]."""
@@ -90,6 +106,7 @@ class Chunk:
         for trained in self._emulator.parts:
             part = trained.part
             rows = self._present(trained, names, number.get(f"{part.name}{PRESENCE}"), flags)
+            flags[rows.table.entry[rows.outside]] |= OUTSIDE_DOMAIN
             drawn = self._emulator.draw(
                 trained, rows.table, rows.encoded, seed=self._seed, replica=replica, member=member
             )
@@ -142,27 +159,24 @@ class Chunk:
             number=number,
         )
         self._judge(trained, table, self._flags if fixed else flags)
-        rows = _Rows(table, trained.features.encode_condition(table))
+        features = trained.features
+        rows = _Rows(table, features.encode_condition(table), features.outside_domain(table))
         if fixed:
             self._kept[name] = rows
         return rows
 
     def _judge(self, trained: TrainedPart, table: Table, flags: np.ndarray) -> None:
-        """Apply the policy to rows that are not finite, flag them, count what has no row."""
-        outside = trained.features.outside_domain(table)
-        np.bitwise_or.at(flags, table.entry, OUTSIDE_DOMAIN * outside)
+        """Apply the policy to rows that are not finite, and note what has no row."""
         self._apply_policy(table, flags)
         part = trained.part
         if part.rows.kind == "event":
-            lost = np.ones(len(flags), np.bool_)
+            lost = self.alive.copy()
             lost[table.entry] = False
-            if (lost & self.alive).any():
-                self.dropped.update(table.dropped)
-                self.alive &= ~lost
+            for why, entries in table.left_out.items():
+                self._lost[why] += int(np.count_nonzero(lost[entries]))
+            self.alive &= ~lost
         elif not part.name.endswith(PRESENCE):
-            self.dropped.update(
-                {f"{part.name}: {why}": count for why, count in table.dropped.items()}
-            )
+            self._left_out.setdefault(part.name, table.left_out)
 
     def _apply_policy(self, table: Table, flags: np.ndarray) -> None:
         bad = table.nonfinite
@@ -180,7 +194,7 @@ class Chunk:
         events = np.zeros(len(flags), np.bool_)
         events[table.entry[bad]] = True
         if self._policy == "drop":
-            self.dropped[NOT_FINITE] += int(np.count_nonzero(events & self.alive))
+            self._lost[NOT_FINITE] += int(np.count_nonzero(events & self.alive))
             self.alive &= ~events
         else:
             flags[events] |= BAD_INPUT

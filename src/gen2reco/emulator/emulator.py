@@ -43,7 +43,7 @@ class Simulated:
 
     Attributes:
         events: RECO events in NanoAOD shape.
-        dropped: reason -> GEN events that gave none.
+        dropped: reason -> GEN events that gave none; `part: reason` -> GEN objects left out of it.
         flagged: reason -> events that were simulated under reserve.
     """
 

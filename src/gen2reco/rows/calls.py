@@ -129,5 +129,7 @@ def field_of(parsed: Parsed, node: ast.expr, thing: Thing, name: str) -> Value:
 def no_field(thing: Thing, name: str) -> str:
     """Return the message for a field that a thing has not."""
     names = field_names(thing)
-    hint = nearest(name, names) or f" It has {', '.join(names)}."
-    return f"{thing.source.name} has no field {name!r}.{hint}"
+    there = f" It has {', '.join(names)}."
+    if name in {"px", "py"}:  # asked for in most places without a thought of what it is made of
+        return f"{thing.source.name} has no field {name!r}, which needs pt and phi.{there}"
+    return f"{thing.source.name} has no field {name!r}.{nearest(name, names) or there}"

@@ -73,7 +73,7 @@ def field_names(thing: Thing) -> list[str]:
     """Return every field that can be asked for, stored and derived."""
     stored = frozenset(thing.known)
     derived = [name for name in DERIVED if name not in stored and _recipe(name, stored)]
-    return [*stored, *derived]
+    return [*thing.known, *derived]
 
 
 def wrapped(turn: Any) -> Any:

@@ -30,6 +30,7 @@ class Table:
         relative_to: name of a target component -> the GEN value it is relative to, float64 [n].
         given: expression of each `given` of a transform -> float64 [n].
         dropped: reason -> how many rows are not here; for "not selected" how many events.
+        left_out: reason -> event of each row that is not here, int64; of one chunk only.
         offenders: what is NaN, infinite or absurdly large -> bool [n]: columns of the table, and
             stored columns with a NaN in the row's event, which makes every choice there doubtful.
     """
@@ -43,6 +44,7 @@ class Table:
     relative_to: dict[str, Numbers]
     given: dict[str, Numbers]
     dropped: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, Index] = field(default_factory=dict)
     offenders: dict[str, Flags] = field(default_factory=dict)
 
     def __len__(self) -> int:

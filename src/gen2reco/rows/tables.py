@@ -78,6 +78,8 @@ def build_table(
         building.add(item)
     weight = study.input.weight
     weights = names.evaluate(weight, "input.weight").values if weight else None
+    if weights is not None:
+        building.suspect("input.weight", weights[space.entry])
     building.look_for_nan()
     if targets:
         building.drop_offenders(where)
@@ -99,6 +101,7 @@ class _Building:
         }
         self.offenders: dict[str, Flags] = {}
         self.dropped: Counter[str] = Counter()
+        self.left_out: dict[str, Index] = {}
 
     def select(self, selected: Flags) -> None:
         """Leave out the rows of events that are not selected; events are counted."""
@@ -110,9 +113,10 @@ class _Building:
     def drop(self, reason: str, rows: Flags) -> None:
         """Leave out rows, counting those that were still in."""
         rows = rows & self.keep
-        count = int(np.count_nonzero(rows))
-        if count:
-            self.dropped[reason] += count
+        if rows.any():
+            lost = self.space.entry[rows]
+            self.dropped[reason] += len(lost)
+            self.left_out[reason] = np.concatenate([self.left_out.get(reason, lost[:0]), lost])
             self.keep &= ~rows
 
     def add(self, item: Wanted) -> None:
@@ -125,9 +129,9 @@ class _Building:
             self.drop(f"{item.label} has no value ({item.expression})", ~column.valid)
         values = column.values.astype(np.float64, copy=False)
         self.columns[item.block][item.name] = values
-        self._suspect(item.label, values, column.valid)
+        self.suspect(item.label, values, column.valid)
 
-    def _suspect(self, label: str, values: Numbers, valid: Flags) -> None:
+    def suspect(self, label: str, values: Numbers, valid: Flags | bool = True) -> None:
         """Mark the rows of a column that are NaN, infinite or absurd."""
         with np.errstate(invalid="ignore"):
             # One look at the largest value is enough where all is well: NaN survives the maximum.
@@ -174,6 +178,7 @@ class _Building:
             relative_to=columns["relative_to"],
             given=columns["given"],
             dropped=dict(self.dropped),
+            left_out=self.left_out,
             offenders={k: bad[index] for k, bad in self.offenders.items() if bad[index].any()},
         )
 

@@ -187,6 +187,42 @@ class Target(Block):
         return self
 
 
+class Response(Block):
+    """RECO relative to GEN, as it is judged."""
+
+    reco: Expression
+    gen: Expression
+    kind: Literal["ratio", "difference", "angle"] = "difference"
+
+
+class Judging(Block):
+    """How the rows of a part are judged, beside the whole events; expressions per row.
+
+    In rows of kind `object`, `gen` and `reco` are the objects of the row, `reco` with the fields
+    that the part writes: those of the file in FullSim, those that were drawn in FastSim. In rows of
+    kind `spurious` there is `reco` alone, in rows of kind `event` what the study defines.
+    """
+
+    quantities: dict[str, Expression] = Field(
+        default={},
+        description="RECO quantities to compare; empty: all fields that the part writes and that"
+        " the files have, indices left out",
+    )
+    responses: dict[str, Response] = Field(
+        default={}, description="RECO relative to GEN to compare; empty: targets with relative_to"
+    )
+    bins: dict[str, Expression] = Field(
+        default={},
+        description="GEN quantities against which efficiency, response and flags are shown",
+    )
+    groups: dict[str, Expression] = Field(
+        default={}, description="classes of GEN objects that are judged apart: flavours"
+    )
+    flags: dict[str, Expression] = Field(
+        default={}, description="RECO flags whose rate is judged per group and against the bins"
+    )
+
+
 class Presence(Block):
     """How many RECO objects a row has: 0 or 1 per GEN object, any number of spurious ones."""
 
@@ -226,6 +262,7 @@ class Part(Block):
     training: dict[str, Any] = Field(
         default={}, description="settings that differ from those of the study's `training`"
     )
+    validation: Judging = Field(default=Judging(), description="how its rows are judged")
 
     @property
     def stages(self) -> tuple[Part, ...]:
@@ -287,14 +324,6 @@ class Training(Block):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-class Response(Block):
-    """RECO relative to GEN, as it is judged."""
-
-    reco: Expression
-    gen: Expression
-    kind: Literal["ratio", "difference", "angle"] = "difference"
-
-
 class Validation(Block):
     """How FullSim and FastSim are compared."""
 
@@ -304,6 +333,16 @@ class Validation(Block):
     quantities: dict[str, Expression] = Field(default={}, description="RECO quantities to compare")
     responses: dict[str, Response] = Field(
         default={}, description="RECO relative to GEN to compare"
+    )
+    regions: dict[str, Expression] = Field(
+        default={},
+        description="selections of an analysis: the number of events that pass is compared on the"
+        " same GEN events",
+    )
+    gen: dict[str, Expression] = Field(
+        default={},
+        description="GEN quantities of the event that the classifier sees beside RECO; empty: the"
+        " conditions of the only part",
     )
     labels: dict[str, str] = Field(
         default={}, description="axis labels (LaTeX between dollars), unit in brackets"

@@ -3,10 +3,12 @@
 from gen2reco.validation.assess import assess
 from gen2reco.validation.binned import histogram, oversampling_gain
 from gen2reco.validation.coverage import ranks
+from gen2reco.validation.matching import Objects, describe_matching
 from gen2reco.validation.memorisation import memorisation
+from gen2reco.validation.records import Metric
 from gen2reco.validation.report import Report, read_report, render, write_report
-from gen2reco.validation.results import Assessment, Metric, Quantity
-from gen2reco.validation.samples import Closure, Coverage, Rate, Sample
+from gen2reco.validation.results import Assessment, Quantity
+from gen2reco.validation.samples import Closure, Coverage, Outcome, Rate, Sample, Tally
 from gen2reco.validation.settings import Settings, Targets
 
 __all__ = [
@@ -14,13 +16,17 @@ __all__ = [
     "Closure",
     "Coverage",
     "Metric",
+    "Objects",
+    "Outcome",
     "Quantity",
     "Rate",
     "Report",
     "Sample",
     "Settings",
+    "Tally",
     "Targets",
     "assess",
+    "describe_matching",
     "histogram",
     "memorisation",
     "oversampling_gain",

@@ -11,8 +11,11 @@ from gen2reco.errors import SampleError, nearest
 from gen2reco.validation import verdict
 from gen2reco.validation.classifier import Columns, c2st
 from gen2reco.validation.correlations import compare_correlations
+from gen2reco.validation.counts import compare_counts
 from gen2reco.validation.coverage import judge_coverage
+from gen2reco.validation.efficiency import judge_outcome
 from gen2reco.validation.labels import Labels
+from gen2reco.validation.oversampling import gains
 from gen2reco.validation.pairing import check, equal_sizes, identity
 from gen2reco.validation.quantities import (
     COPY_TOLERANCE,
@@ -20,6 +23,8 @@ from gen2reco.validation.quantities import (
     correct_families,
     judge,
 )
+from gen2reco.validation.records import Metric
+from gen2reco.validation.remarks import left_out, notes_on
 from gen2reco.validation.resplits import thin
 from gen2reco.validation.response import Side, profile
 from gen2reco.validation.results import (
@@ -27,7 +32,6 @@ from gen2reco.validation.results import (
     Classifier,
     CorrelationMatrix,
     Distribution,
-    Metric,
     Picture2D,
     Quantity,
     ResponseProfile,
@@ -36,8 +40,10 @@ from gen2reco.validation.samples import (
     Closure,
     Coverage,
     Flags,
+    Outcome,
     Rate,
     Sample,
+    Tally,
     response_key,
 )
 from gen2reco.validation.settings import Settings
@@ -53,6 +59,8 @@ from gen2reco.validation.shapes import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gen2reco.validation.object_records import Matching
+
 log = logging.getLogger(__name__)
 
 IDENTITY = "GEN taken as RECO"
@@ -66,6 +74,9 @@ def assess(
     coverage: Coverage | None = None,
     closure: Closure | None = None,
     rates: Mapping[str, Rate] | None = None,
+    outcomes: Mapping[str, Outcome] | None = None,
+    counts: Mapping[str, tuple[Tally, Tally]] | None = None,
+    matching: Matching | None = None,
     references: Mapping[str, Sample] | None = None,
     labels: Mapping[str, str] | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -77,7 +88,8 @@ def assess(
 
     FullSim stands for half A of the test rows, the null for A against B and for random re-splits,
     FastSim was emulated from the GEN events of half B. All three are cut to equal numbers of
-    events, at random where one has more.
+    events, at random where one has more. Where FastSim has replicas, histograms hold all of them;
+    everything that needs equal sizes takes the first, and the C2ST each as one noise seed.
 
     Args:
         full: all FullSim rows of the test part, after the final selection.
@@ -88,6 +100,9 @@ def assess(
         closure: responses on the same GEN rows; None: FullSim's half A against FastSim, in bins of
             those `response_bins` that are among `full.gen`.
         rates: shares such as that of the final selection, by name.
+        outcomes: what happens to GEN rows or not, by name: found, tagged.
+        counts: objects per event by name, FullSim of some events and FastSim of others.
+        matching: how FullSim's objects were paired, from `describe_matching`.
         references: other samples in FastSim's place, by name (a plain smearing, an older version).
         labels: axis labels by name, unit in brackets; `response:NAME` for a response.
         kinds: `ratio`, `difference` or `angle` per response; default: a ratio where it is positive.
@@ -104,7 +119,8 @@ def assess(
     settings = settings or Settings()
     samples = [fast] if isinstance(fast, Sample) else list(fast)
     in_a = check(full, np.asarray(half), samples)
-    nominal = [sample.nominal() for sample in samples]
+    whole = samples[0].nominal()
+    nominal = [replica for sample in samples for replica in sample.nominal().replicas()]
     texts = Labels(dict(labels or {}), kinds_of(full.responses, kinds or {}))
     others = {name: sample.nominal() for name, sample in (references or {}).items()}
     if nominal[0].gen_quantities:
@@ -116,6 +132,14 @@ def assess(
     profiles = _responses(comparison, closure, texts, response_bins)
     pits = judge_coverage(coverage, texts.quantity, settings.seed) if coverage else ()
     passed = tuple(verdict.rate_result(name, rate) for name, rate in (rates or {}).items())
+    efficiencies = tuple(
+        judge_outcome(name, outcome, settings, texts.quantity)
+        for name, outcome in (outcomes or {}).items()
+    )
+    numbers = tuple(
+        compare_counts(name, *tallies, label=texts.quantity(name))
+        for name, tallies in (counts or {}).items()
+    )
     classifier = _classify(comparison, in_first, [comparison.fast, *nominal[1:]], others, settings)
     family = verdict.checks(
         quantities,
@@ -125,6 +149,8 @@ def assess(
         correlations=matrices,
         responses=profiles,
         coverage=pits,
+        efficiencies=efficiencies,
+        counts=numbers,
         level=settings.level,
     )
     events = _events(comparison)
@@ -134,7 +160,10 @@ def assess(
         headline=sentence,
         agrees=agrees,
         checks=family,
-        targets=verdict.targets(settings.targets, ratios, classifier, pits),
+        targets=(
+            *verdict.targets(settings.targets, ratios, classifier, pits),
+            *verdict.object_targets(settings.targets, efficiencies, numbers),
+        ),
         quantities=tuple(quantities),
         family_limit=limit,
         median_floor_ratio=ratios.median if ratios else Metric(float("nan")),
@@ -148,9 +177,26 @@ def assess(
         rows=(len(comparison.first), len(comparison.fast), len(comparison.other)),
         events=events,
         members=_members(samples[0]),
-        notes=(*notes, *_notes(settings, comparison, closure, profiles)),
-        not_judged=(*_left_out(coverage, closure, profiles, passed, classifier), *not_judged),
+        notes=(
+            *notes,
+            *notes_on(
+                settings,
+                comparison,
+                closure,
+                profiles,
+                efficiencies,
+                len(samples[0].nominal().replicas()),
+            ),
+        ),
+        not_judged=(
+            *left_out(coverage, closure, profiles, passed, classifier, efficiencies),
+            *not_judged,
+        ),
         settings=settings,
+        efficiencies=efficiencies,
+        counts=numbers,
+        matching=matching,
+        gains=gains(whole, distributions),
     )
 
 
@@ -276,7 +322,9 @@ def _shapes(
     comparison: Comparison, members: Sample, labels: Labels
 ) -> tuple[tuple[Distribution, ...], tuple[Picture2D, ...]]:
     first, fast, bins = comparison.first, comparison.fast, comparison.settings.bins
-    sides = Sides(first, fast, members)
+    # a histogram's error knows that replicas are correlated, so it may hold them all
+    shown = fast if members.replica is None else members.nominal()
+    sides = Sides(first, shown, members)
     distributions = [
         quantity_distribution(name, labels.quantity(name), sides, bins)
         for name in first.quantities
@@ -302,51 +350,3 @@ def _events(comparison: Comparison) -> tuple[int, int, int]:
 
 def _members(fast: Sample) -> int:
     return 0 if fast.member is None else int(np.sum(np.unique(fast.member) != 0))
-
-
-def _notes(
-    settings: Settings,
-    comparison: Comparison,
-    closure: Closure | None,
-    profiles: tuple[ResponseProfile, ...],
-) -> list[str]:
-    notes = []
-    if settings.quick:
-        notes.append(
-            f"Quick settings: {settings.classifier_seeds} noise seed(s) and "
-            f"{settings.classifier_resplits} re-splits for the C2ST, {settings.bootstraps} "
-            "bootstraps. A full comparison takes 5, 10 and 100."
-        )
-    negative = float(np.mean(comparison.full.weight < 0))
-    if negative > 0:
-        notes.append(
-            f"{negative:.1%} of the FullSim weights are negative: distances use signed cumulated "
-            "weights, W2^2 is left out, the classifier is trained on absolute weights and judged "
-            "with signed ones."
-        )
-    if profiles and closure is None:
-        notes.append("Scale and resolution compare half A with FastSim, not the same GEN rows.")
-    return notes
-
-
-def _left_out(
-    coverage: Coverage | None,
-    closure: Closure | None,
-    profiles: tuple[ResponseProfile, ...],
-    rates: tuple[Any, ...],
-    classifier: Classifier | None,
-) -> list[str]:
-    missing = []
-    if coverage is None:
-        missing.append("Coverage (PIT): no draws of the emulator for the same GEN rows were given.")
-    if not profiles:
-        missing.append("Response scale and resolution against GEN: no GEN quantity to bin in.")
-    elif closure is None:
-        missing.append("Response closure on the same GEN rows: only disjoint events were compared.")
-    if not rates:
-        missing.append(
-            "Efficiencies: only the shapes of rows that pass the selection are compared."
-        )
-    if classifier is None:
-        missing.append("C2ST: switched off in the settings.")
-    return missing

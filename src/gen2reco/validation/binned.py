@@ -78,10 +78,16 @@ def regular_edges(low: float, high: float, bins: int) -> Reals:
 
 
 def distribution_edges(values: Reals, weight: Reals, bins: int) -> Reals:
-    """Bin edges that show a distribution: whole turns for angles, else 99.6 % of the events."""
+    """Bin edges that show a distribution: whole turns for angles, else 99.6 % of the events.
+
+    Whole numbers lie in the middle of their bins, as many of them in each.
+    """
     there = np.isfinite(values)
     values, weight = values[there], np.abs(weight[there])
     low, high = quantile(values, weight, 0.002), quantile(values, weight, 0.998)
+    if np.all(values == np.round(values)):
+        step = max(1.0, nice_step((high - low + 1) / bins, (1.0, 2.0, 5.0, 10.0)))
+        return np.asarray(low - 0.5 + step * np.arange(np.ceil((high - low + 1) / step) + 1))
     if np.max(np.abs(values)) <= np.pi * (1 + 1e-6) and low < -3.0 and high > 3.0:
         return np.linspace(-np.pi, np.pi, 33)
     return regular_edges(low, high, bins)
@@ -97,12 +103,26 @@ def core_edges(values: Reals, weight: Reals, bins: int, widths: float = 5.0) -> 
     return regular_edges(max(middle - reach, low), min(middle + reach, high), round(1.5 * bins))
 
 
-def merge_bins(first: tuple[Reals, Reals], second: tuple[Reals, Reals]) -> Integers:
+def quantile_edges(axis: Reals, bins: int) -> Reals:
+    """Edges of equal population, rounded as far as the narrowest bin allows."""
+    edges = np.unique(np.quantile(axis, np.linspace(0, 1, bins + 1)))
+    if len(edges) < 2:
+        return edges
+    step = 10.0 ** np.floor(np.log10(np.min(np.diff(edges))))
+    rounded = np.round(edges / step) * step
+    rounded[0], rounded[-1] = np.floor(edges[0] / step) * step, np.ceil(edges[-1] / step) * step
+    return np.unique(np.round(rounded, 12))
+
+
+def merge_bins(
+    first: tuple[Reals, Reals], second: tuple[Reals, Reals], least: float = LEAST_ENTRIES
+) -> Integers:
     """Join neighbouring bins until each has enough effective entries on both sides.
 
     Args:
         first: contents and variances [bins] of one side.
         second: the same of the other.
+        least: effective entries needed.
 
     Returns:
         The merged bin of each bin, [bins]; all 0 where not even two bins are possible.
@@ -112,7 +132,7 @@ def merge_bins(first: tuple[Reals, Reals], second: tuple[Reals, Reals]) -> Integ
     for i in range(len(groups)):
         groups[i] = group
         sums += (first[0][i], first[1][i], second[0][i], second[1][i])
-        if _entries(sums[0], sums[1]) and _entries(sums[2], sums[3]):
+        if min(_entries(sums[0], sums[1]), _entries(sums[2], sums[3])) >= least:
             group, sums = group + 1, np.zeros(4)
     # what is left at the upper end is too little for a bin of its own
     return np.minimum(groups, max(group - 1, 0))
@@ -154,7 +174,11 @@ def merged(content: Reals, groups: Integers) -> Reals:
 
 
 def oversampling_gain(
-    values: Reals, weight: Reals, event: npt.NDArray[np.integer], replicas: int, edges: Reals
+    values: Reals,
+    weight: Reals,
+    event: npt.NDArray[np.integer],
+    replica: npt.NDArray[np.integer],
+    edges: Reals,
 ) -> Reals:
     """How many times more events one replica would need for the same relative error, per bin.
 
@@ -162,18 +186,21 @@ def oversampling_gain(
         values: [n] rows of all replicas.
         weight: [n] of them.
         event: identity of the GEN event [n].
-        replicas: replicas per GEN event.
+        replica: number of its replica [n].
         edges: bin edges [bins + 1].
 
     Returns:
-        Gain per bin, from 1 (replicas bring nothing) to `replicas`; nan in empty bins.
+        Gain per bin, from 1 (replicas bring nothing) to the number of replicas; nan in empty bins.
     """
     content, variance = histogram(values, weight, event, edges)
-    # one replica: the usual sum of squared weights, each row then weighing `replicas` times more
-    _, single = histogram(values, weight * replicas, None, edges)
+    known, number = np.unique(replica, return_inverse=True)
+    replicas = len(known)
+    (index,), _ = event_index(np.asarray(event))
+    # one replica alone: each row weighs `replicas` times more; their mean has the least scatter
+    _, single = histogram(values, weight * replicas, index * replicas + number, edges)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(content != 0, single / replicas / variance, np.nan)
 
 
-def _entries(content: float, variance: float) -> bool:
-    return content > 0 and variance > 0 and content**2 / variance >= LEAST_ENTRIES
+def _entries(content: float, variance: float) -> float:
+    return content**2 / variance if content > 0 and variance > 0 else 0.0

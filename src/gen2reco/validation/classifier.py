@@ -19,8 +19,9 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from gen2reco.validation.records import Metric
 from gen2reco.validation.resplits import resplit
-from gen2reco.validation.results import Classifier, Metric
+from gen2reco.validation.results import Classifier
 from gen2reco.validation.weighted import effective_entries, event_index
 
 if TYPE_CHECKING:
@@ -253,9 +254,12 @@ def _excess(
 
     Noise seeds share their GEN events and the FullSim half, so only the part of the scatter that
     differs between seeds averages out; the rest is what one AUC scatters by in the null. Few
-    re-splits measure that badly: it is not taken below the error of an AUC of 0.5.
+    re-splits measure that badly: it is not taken below the error of an AUC of 0.5 from as many
+    independent rows.
     """
-    entries = [effective_entries(rows.weight, rows.event) for rows in (first, second)]
+    entries = [
+        effective_entries(rows.weight, np.arange(len(rows.weight))) for rows in (first, second)
+    ]
     least = float(np.sqrt((1 / entries[0] + 1 / entries[1]) / 12))
     null_spread = max(least, float(np.std(nulls, ddof=1)) if len(nulls) > 1 else 0.0)
     seed_spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

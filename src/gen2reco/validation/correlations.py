@@ -9,7 +9,8 @@ from numba import njit
 
 from gen2reco.errors import SampleError
 from gen2reco.validation.multiple import tail_share
-from gen2reco.validation.results import CorrelationMatrix, Metric
+from gen2reco.validation.records import Metric
+from gen2reco.validation.results import CorrelationMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

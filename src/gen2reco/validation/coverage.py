@@ -10,9 +10,11 @@ import numpy.typing as npt
 from scipy.stats import chi2 as chi2_law
 
 from gen2reco.errors import SampleError
-from gen2reco.validation.binned import histogram
+from gen2reco.validation.binned import bin_index, histogram
 from gen2reco.validation.multiple import holm
-from gen2reco.validation.results import Metric, Pit, Statistic
+from gen2reco.validation.records import Metric, Statistic
+from gen2reco.validation.results import Pit
+from gen2reco.validation.weighted import design_effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +85,12 @@ def _judge(
     content, _ = histogram(values.astype(np.float64), coverage.weight, coverage.event, edges)
     total = coverage.weight.sum()
     share = content / total
-    # a row lands in a decile with probability 0.1: (sum w)^2 / (sum w^2) rows, by event
-    _, spread = histogram(
-        np.zeros(len(values)), coverage.weight, coverage.event, np.array([-0.5, 0.5])
-    )
-    entries = total**2 / spread[0]
+    # a row lands in a decile with probability 0.1: (sum w)^2 / (sum w^2) rows, fewer where the
+    # ranks of one event go together
+    deciles = bin_index(values.astype(np.float64), edges)
+    residual = (deciles[:, None] == np.arange(10)) - 0.1
+    together = design_effect(residual * coverage.weight[:, None], coverage.event)
+    entries = total**2 / float(np.sum(coverage.weight**2)) / together
     value = float(np.sum((share - 0.1) ** 2) * 10 * entries)
     rng = np.random.default_rng([seed, 13])
     null = rng.multinomial(max(1, round(entries)), [0.1] * 10, NULL_TRIALS) / entries

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gen2reco.validation import plots, spectra
-from gen2reco.validation.wording import p_equals, plus_minus, verdict_line
+from gen2reco.validation import object_plots, plots, spectra
+from gen2reco.validation.wording import p_equals, p_value, plus_minus, verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
+    from gen2reco.validation.object_records import Efficiency
     from gen2reco.validation.results import Assessment
 
 Section = Literal[
-    "summary", "distributions", "residuals", "pictures", "coverage", "correlations", "classifier",
-    "response", "training",
+    "summary", "efficiency", "counts", "distributions", "residuals", "pictures", "coverage",
+    "correlations", "classifier", "response", "matching", "oversampling", "training",
 ]  # fmt: skip
 
 
@@ -47,6 +48,19 @@ def gallery(
 ) -> Iterator[Plot]:
     """Yield the plots of a report in order."""
     yield from _summary(assessment)
+    for outcome in assessment.efficiencies:
+        yield from _efficiency(outcome, assessment.settings.targets.efficiency)
+    for counts in assessment.counts:
+        yield Plot(
+            f"counts-{_safe(counts.name)}",
+            "counts",
+            f"{counts.name}: {p_equals(counts.test.p)}; mean "
+            f"{plus_minus(counts.mean_fast.value, counts.mean_fast.error)} in FastSim, "
+            f"{plus_minus(counts.mean_full.value, counts.mean_full.error)} in FullSim.",
+            f"Shares of events by {counts.name}, FullSim and FastSim.",
+            lambda counts=counts: object_plots.counts_plot(counts),  # type: ignore[misc]
+            "small",
+        )
     yield from _spectra(assessment)
     for pit in assessment.coverage:
         yield Plot(
@@ -94,6 +108,7 @@ def gallery(
             f"Median and half 68 percent width of the {r.name} response in bins of {r.by}.",
             lambda r=r: plots.response_plot(r),  # type: ignore[misc]
         )
+    yield from _objects(assessment)
     for number, (name, history) in enumerate(histories.items()):
         if history:
             yield Plot(
@@ -103,6 +118,58 @@ def gallery(
                 f"Training and validation loss of {name} per epoch.",
                 lambda history=history, name=name: plots.loss_plot(history, name),  # type: ignore[misc]
             )
+
+
+def _efficiency(outcome: Efficiency, tolerance: float) -> Iterator[Plot]:
+    for by in dict.fromkeys(curve.by for curve in outcome.curves):
+        curves = [curve for curve in outcome.curves if curve.by == by]
+        p_values = ", ".join(f"{c.group} {p_value(c.test.p_holm)}" for c in curves)
+        yield Plot(
+            f"efficiency-{_safe(outcome.name)}-{_safe(by)}",
+            "efficiency",
+            f"{outcome.name} against {by}; p of closure (Holm): {p_values}."
+            + (f" Grey: ratio within {tolerance:.0%}." if outcome.kind == "presence" else ""),
+            f"Share of GEN rows that are {outcome.name} against {by}, FullSim and FastSim; "
+            f"p-values of closure: {p_values}.",
+            lambda curves=curves: object_plots.efficiency_plot(  # type: ignore[misc]
+                curves, outcome.name, tolerance if outcome.kind == "presence" else 0.0
+            ),
+        )
+    found = outcome.reliability
+    if found:
+        yield Plot(
+            f"reliability-{_safe(outcome.name)}",
+            "efficiency",
+            f"Reliability of {outcome.name}: {p_equals(found.test.p_holm)} (Holm), expected "
+            f"calibration error {plus_minus(found.calibration.value, found.calibration.error)} "
+            f"(95 % of right predictions: {found.calibration.null_95:.2g}).",
+            f"Share of FullSim that is {outcome.name} against the predicted probability.",
+            lambda: object_plots.reliability_plot(found, outcome.name),
+        )
+
+
+def _objects(assessment: Assessment) -> Iterator[Plot]:
+    matching = assessment.matching
+    if matching:
+        yield Plot(
+            "matching",
+            "matching",
+            f"{matching.pairs} pairs of {matching.gen} GEN and {matching.reco} RECO objects. The "
+            "outermost bins of the upper panels hold what lies beyond.",
+            "Distance and pt ratio of matched objects, share of GEN objects with a partner and of "
+            "RECO objects without one against pt.",
+            lambda: object_plots.matching_plot(matching),
+            "wide",
+        )
+    for gain in assessment.gains:
+        yield Plot(
+            f"gain-{_safe(gain.name)}",
+            "oversampling",
+            f"{gain.name}: {gain.replicas} replicas count as {gain.mean:.1f} times the events.",
+            f"Gain in effective statistics per bin of {gain.name}.",
+            lambda gain=gain: object_plots.gain_plot(gain),  # type: ignore[misc]
+            "small",
+        )
 
 
 def _summary(assessment: Assessment) -> Iterator[Plot]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from gen2reco.errors import SampleError
-from gen2reco.validation.results import Metric
+from gen2reco.validation.records import Metric
 from gen2reco.validation.weighted import half_width
 
 if TYPE_CHECKING:

@@ -119,7 +119,7 @@ def response_plot(profile: ResponseProfile) -> Figure:
                     label="FullSim" if name == "full" else "FastSim",
                 )  # fmt: skip
                 axis.stairs(values, edges, baseline=None, color=colour, lw=0.6, alpha=0.7)
-            _headroom(axis, 0.1 if what == "width" else 0.28)
+            headroom(axis, 0.1 if what == "width" else 0.28)
         axes[0].set_ylabel("median")
         axes[0].legend(loc="upper right", ncols=2, borderaxespad=0.2)
         axes[1].set_ylabel("half 68 % width")
@@ -134,7 +134,7 @@ def response_plot(profile: ResponseProfile) -> Figure:
         axes[2].set_xlabel(profile.by_label)
         axes[2].set_xlim(edges[0], edges[-1])
         if log:
-            _log_axis(axes[2])
+            log_axis(axes[2])
         set_title(axes[0], profile.label, "")
         for axis in axes:
             place_labels(axis)
@@ -306,7 +306,7 @@ def floor_plot(quantities: Sequence[Quantity], family_limit: float) -> Figure:
         return figure
 
 
-def _log_axis(axis: Axes) -> None:
+def log_axis(axis: Axes) -> None:
     """Logarithmic x axis with plain numbers."""
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
@@ -314,7 +314,8 @@ def _log_axis(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _headroom(axis: Axes, share: float) -> None:
+def headroom(axis: Axes, share: float) -> None:
+    """Leave a share of the height free above the data."""
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + share * (high - low))
 

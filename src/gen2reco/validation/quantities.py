@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.stats import chi2 as chi2_law
 from scipy.stats import norm
 
 from gen2reco.validation import binned
@@ -16,14 +18,21 @@ from gen2reco.validation.distances import (
     wasserstein,
 )
 from gen2reco.validation.multiple import holm, tail_share
+from gen2reco.validation.records import Metric, Statistic
 from gen2reco.validation.resplits import Sides, Trials, bootstrap
-from gen2reco.validation.results import Categories, Metric, Quantity, Reference, Statistic
-from gen2reco.validation.weighted import effective_entries, event_index, half_width
+from gen2reco.validation.results import Categories, Quantity, Reference
+from gen2reco.validation.shares import shares_by_event, shares_test
+from gen2reco.validation.weighted import (
+    design_effect,
+    effective_entries,
+    event_index,
+    half_width,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gen2reco.validation.samples import Flags, Reals, Sample
+    from gen2reco.validation.samples import Flags, Integers, Reals, Sample
     from gen2reco.validation.settings import Settings
 
 COPY_WIDTH = 1e-6
@@ -83,6 +92,11 @@ class Comparison:
         null = Trials.of_sides(sides, full.weight)
         return cls(full, first, fast, other, sides, null, boots, settings, references)
 
+    @cached_property
+    def clustered(self) -> bool:
+        """Whether events have several rows, as with one row per object."""
+        return len(np.unique(self.first.event)) < len(self.first)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -121,10 +135,13 @@ def judge(key: str, name: str, label: str, comparison: Comparison) -> Judged:
         word = "no events" if there.any() == there_fast.any() else "only on one side"
         return Judged(replace(quantity, agrees=word == "no events", word=word), none)
     values = full[np.isfinite(full)]
-    if np.ptp(values) <= COPY_WIDTH * max(1.0, abs(float(values[0]))):
-        return Judged(_copy(quantity, float(np.median(values)), comparison, first, fast), none)
     known = np.unique(np.concatenate([values, fast[there_fast]]))
-    if len(known) <= MOST_CATEGORIES and np.all(known == np.round(known)):
+    discrete = len(known) <= MOST_CATEGORIES and bool(np.all(known == np.round(known)))
+    constant = np.ptp(values) <= COPY_WIDTH * max(1.0, abs(float(values[0])))
+    # a rare flag may be off in all of FullSim, which makes it no copy
+    if constant and not (discrete and len(known) > 1 and quantity.group == "quantity"):
+        return Judged(_copy(quantity, float(np.median(values)), comparison, first, fast), none)
+    if discrete:
         return Judged(_discrete(quantity, known, comparison, first, fast), none)
     return _continuous(quantity, key, comparison)
 
@@ -143,8 +160,8 @@ def _continuous(quantity: Quantity, key: str, comparison: Comparison) -> Judged:
     error = float(np.std(boot_w1, ddof=1))
     limit = float(np.quantile(null_w1, 0.95))
     entries = (
-        effective_entries(weights[0][a], comparison.first.event[a]),
-        effective_entries(weights[1][b], comparison.fast.event[b]),
+        _independent(first[a], weights[0][a], comparison.first.event[a]),
+        _independent(fast[b], weights[1][b], comparison.fast.event[b]),
     )
     ks, ks_p = kolmogorov(first[a], fast[b], weights[0][a], weights[1][b], entries)
     chi2, apart = _binned(first, fast, full, comparison)
@@ -175,6 +192,15 @@ def _continuous(quantity: Quantity, key: str, comparison: Comparison) -> Judged:
         references=_references(first[a], weights[0][a], key, comparison, floor),
     )
     return Judged(judged, null_w1 / floor if floor > 0 else np.full(len(null_w1), np.nan))
+
+
+def _independent(values: Reals, weight: Reals, event: Integers) -> float:
+    """Effective number of independent rows, as the cumulated distribution sees them."""
+    cuts = np.quantile(values, np.arange(1, 10) / 10)
+    below = values[:, None] <= cuts
+    moved = weight[:, None] * (below - weight @ below / weight.sum())
+    rows = effective_entries(weight, np.arange(len(weight)))
+    return rows / design_effect(moved, event)
 
 
 def _references(
@@ -236,6 +262,10 @@ def _binned(
             binned.chi2_value((one_trial, one_spread), (two_trial, two_spread))[0] / ndf
         )
         null_apart.append(binned.separation(one_trial, two_trial))
+    if comparison.clustered:
+        # sums per event know the number of events, which shapes do not: scaled to the null
+        scale = float(np.median(null_chi2)) * ndf / chi2_law.median(ndf)
+        p = float(chi2_law.sf(value / scale, ndf))
     test = Statistic(
         value,
         p,
@@ -285,25 +315,15 @@ def _discrete(
     quantity: Quantity, known: Reals, comparison: Comparison, first: Reals, fast: Reals
 ) -> Quantity:
     edges = np.concatenate([[-np.inf], 0.5 * (known[1:] + known[:-1]), [np.inf]])
-    sides = []
-    for values, sample in ((first, comparison.first), (fast, comparison.fast)):
-        content, variance = binned.histogram(values, sample.weight, sample.event, edges)
-        sides.append((content, variance))
-    shares = [content / content.sum() for content, _ in sides]
-    errors = [
-        # the variance of a share: its own category and all others move it
-        np.sqrt(v * (1 - share) ** 2 + (v.sum() - v) * share**2) / content.sum()
-        for (content, v), share in zip(sides, shares, strict=True)
-    ]
-    spread = np.hypot(errors[0], errors[1])
-    pulls = np.divide(shares[1] - shares[0], spread, out=np.zeros(len(known)), where=spread > 0)
-    groups = binned.merge_bins(sides[0], sides[1])
+    one, two = (
+        shares_by_event(binned.bin_index(values, edges), sample.weight, sample.event, len(known))
+        for values, sample in ((first, comparison.first), (fast, comparison.fast))
+    )
+    pulls = one.pulls(two)
     if len(known) == 2:  # a flag has one free share; its pull is the test
         value, ndf, p = float(pulls[1] ** 2), 1, float(2 * norm.sf(abs(pulls[1])))
     else:
-        value, ndf, p = binned.chi2_test(
-            *((binned.merged(c, groups), binned.merged(v, groups)) for c, v in sides)
-        )
+        value, ndf, p = shares_test(one, two)
     test = Statistic(value, p, ndf=ndf)
     return replace(
         quantity,
@@ -311,8 +331,8 @@ def _discrete(
         chi2=test,
         categories=Categories(
             tuple(known.tolist()),
-            tuple(shares[0].tolist()),
-            tuple(shares[1].tolist()),
+            tuple(one.share.tolist()),
+            tuple(two.share.tolist()),
             tuple(pulls.tolist()),
             test,
         ),
@@ -322,14 +342,11 @@ def _discrete(
 def _missing(
     comparison: Comparison, there: Flags, there_fast: Flags
 ) -> tuple[tuple[float, float], float]:
-    shares, variances = [], []
-    for mask, sample in ((there, comparison.first), (there_fast, comparison.fast)):
-        share = 1 - float(sample.weight[mask].sum() / sample.weight.sum())
-        entries = effective_entries(sample.weight, sample.event)
-        shares.append(share)
-        variances.append(max(share * (1 - share), 0.0) / entries)
-    spread = float(np.sqrt(sum(variances)))
-    return (shares[0], shares[1]), (shares[1] - shares[0]) / spread if spread > 0 else 0.0
+    one, two = (
+        shares_by_event((~mask).astype(np.int64), sample.weight, sample.event, 2)
+        for mask, sample in ((there, comparison.first), (there_fast, comparison.fast))
+    )
+    return (float(one.share[1]), float(two.share[1])), float(one.pulls(two)[1])
 
 
 def correct_families(quantities: list[Quantity], limit: float, level: float) -> list[Quantity]:

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page, report.json with every number, and PNGs for talks."""
+"""The report: self-contained HTML pages, report.json with every number, and PNGs for talks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the page shows.
+    """Everything a page shows, and the pages of the parts behind it.
 
     Attributes:
         assessment: the comparison.
@@ -43,6 +42,7 @@ class Report:
         histories: records of each training by name, one per epoch.
         domain: share of GEN rows outside the training domain, by GEN quantity or as a whole.
         storage: bytes per event by format, for example RECO and GEN.
+        parts: pages of the emulator's parts by name, in order; they have none of their own.
     """
 
     assessment: Assessment
@@ -51,6 +51,7 @@ class Report:
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     domain: dict[str, float] = field(default_factory=dict)
     storage: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, Report] = field(default_factory=dict)
 
 
 def write_report(
@@ -62,11 +63,12 @@ def write_report(
     histories: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     domain: Mapping[str, float] | None = None,
     storage: Mapping[str, float] | None = None,
+    parts: Mapping[str, Report] | None = None,
     png: bool = True,
 ) -> Path:
-    """Write index.html, report.json and plots/*.png into a folder.
+    """Write index.html, a page per part, report.json and plots/*.png into a folder.
 
-    The page needs no other file and no network; the same arguments give the same bytes.
+    A page needs no other file and no network; the same arguments give the same bytes.
 
     Args:
         assessment: what `assess` found.
@@ -76,10 +78,11 @@ def write_report(
         histories: per training, its records by epoch (`epoch`, `train`, `validation`, `monitor`).
         domain: share of GEN rows outside the training domain, by name.
         storage: bytes per event, by name; `RECO` is what the others are compared with.
+        parts: what stands on the pages of the parts, `part-<name>.html`, by name.
         png: also write every plot as PNG.
 
     Returns:
-        Path of the page.
+        Path of the first page.
     """
     plain = to_plain(
         {
@@ -89,13 +92,22 @@ def write_report(
             "storage": dict(storage or {}),
         }
     )
-    return render(Report(assessment, title, **plain), Path(folder), png=png)
+    report = Report(assessment, title, **plain, parts=dict(parts or {}))
+    return render(report, Path(folder), png=png)
 
 
 def render(report: Report, folder: Path, *, png: bool = True) -> Path:
     """Write a report, also one that was read back from report.json."""
     folder.mkdir(parents=True, exist_ok=True)
     _place(folder / "report.json", _json(report))
+    for name, part in report.parts.items():
+        _page(part, folder, f"part-{name}", back=report.title, png=png)
+    return _page(report, folder, "index", png=png)
+
+
+def _page(report: Report, folder: Path, name: str, *, back: str = "", png: bool) -> Path:
+    """Draw the plots of one page and write it; the plots of a part lie in a folder of their own."""
+    pictures = Path("plots") if name == "index" else Path("plots") / name
     figures: dict[str, list[dict[str, Any]]] = {}
     for plot in gallery(report.assessment, report.histories):
         figure = plot.draw()
@@ -113,14 +125,21 @@ def render(report: Report, folder: Path, *, png: bool = True) -> Path:
             }
         )
         if png:
-            (folder / "plots").mkdir(exist_ok=True)
-            _place(folder / "plots" / f"{plot.name}.png", png_bytes(figure))
+            (folder / pictures).mkdir(parents=True, exist_ok=True)
+            _place(folder / pictures / f"{plot.name}.png", png_bytes(figure))
     page = (
         _environment()
         .get_template("report.html.j2")
-        .render(report=report, a=report.assessment, figures=figures, png=png)
+        .render(
+            report=report,
+            a=report.assessment,
+            figures=figures,
+            png=png,
+            back=back,
+            folder=pictures.as_posix(),
+        )
     )
-    target = folder / "index.html"
+    target = folder / f"{name}.html"
     _place(target, page.encode("utf-8"))
     log.info("wrote %s (%.1f MB)", target, len(page) / 1e6)
     return target
@@ -164,17 +183,33 @@ def to_plain(value: Any) -> Any:
 
 
 def _json(report: Report) -> bytes:
-    """One line per entry of the assessment: compact, and two reports can be compared."""
+    """One line per entry of an assessment: compact, and two reports can be compared."""
     tree = {"format": FORMAT, **to_plain(report)}
-    assessment = tree.pop("assessment")
-    lines = [
-        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in tree.items()
-    ]
+    return (_lines(tree, "") + "\n").encode("utf-8")
+
+
+def _lines(tree: dict[str, Any], indent: str) -> str:
+    """JSON of a report, the assessment last and entry by entry, then the parts in the same way."""
+    assessment, parts = tree.pop("assessment"), tree.pop("parts")
+    lines = [f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in tree.items()]
     inner = [
-        f"    {json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in assessment.items()
+        f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in assessment.items()
     ]
-    lines.append('  "assessment": {\n' + ",\n".join(inner) + "\n  }")
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8")
+    lines.append(f'"assessment": {_block(inner, indent + "  ")}')
+    if parts:
+        pages = [
+            f"{json.dumps(name)}: {_lines(part, indent + '    ')}" for name, part in parts.items()
+        ]
+        lines.append(f'"parts": {_block(pages, indent + "  ")}')
+    return _block(lines, indent)
+
+
+def _entries(tree: dict[str, Any]) -> list[str]:
+    return [f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in tree.items()]
+
+
+def _block(lines: list[str], indent: str) -> str:
+    return "{\n" + ",\n".join(f"{indent}  {line}" for line in lines) + f"\n{indent}}}"
 
 
 def _environment() -> Environment:
@@ -191,7 +226,8 @@ def _environment() -> Environment:
         "p": wording.p_value,
         "unit": lambda label: split_unit(label)[1],
         "target": lambda value, t: (wording.p_value if " p " in t.name else wording.number)(value),
-        "anchor": lambda text: re.sub(r"[^a-z0-9]+", "-", str(text).lower()).strip("-"),
+        "largest_ratio": wording.largest_ratio,
+        "closure_p": wording.closure_p,
     }
     environment.globals |= {"pm": wording.plus_minus}
     return environment

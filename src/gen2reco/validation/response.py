@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import chi2 as chi2_law
 
-from gen2reco.validation.binned import bin_index, sums
+from gen2reco.validation.binned import bin_index, quantile_edges, sums
+from gen2reco.validation.records import Metric, Statistic
 from gen2reco.validation.resplits import resplit
-from gen2reco.validation.results import Metric, ResponseProfile, Statistic
+from gen2reco.validation.results import ResponseProfile
 from gen2reco.validation.weighted import (
     HALF_68,
     Ordered,
@@ -85,7 +86,7 @@ def profile(
     )
     if min(len(full.axis), len(fast.axis)) < 2 * LEAST_ROWS or np.ptp(full.response) < 1e-6:
         return None
-    edges = _edges(full.axis, settings.response_bins)
+    edges = quantile_edges(full.axis, settings.response_bins)
     (index_full, index_fast), events = event_index(full.event, fast.event)
     bins_full, bins_fast = bin_index(full.axis, edges), bin_index(fast.axis, edges)
     kept, table = [], []
@@ -136,16 +137,6 @@ def profile(
         resolution=_chi2(width_pulls),
         same_rows=same_rows,
     )
-
-
-def _edges(axis: Reals, bins: int) -> Reals:
-    """Edges of equal population, rounded to two digits where that keeps them apart."""
-    edges = np.quantile(axis, np.linspace(0, 1, bins + 1))
-    scale = 10.0 ** (np.floor(np.log10(max(np.ptp(edges), 1e-12))) - 2)
-    rounded = np.round(edges / scale) * scale
-    rounded[0] = np.floor(edges[0] / scale) * scale
-    rounded[-1] = np.ceil(edges[-1] / scale) * scale
-    return np.unique(np.round(rounded, 12))
 
 
 def _measure(side: Side, index: Integers, events: int) -> _Bin:

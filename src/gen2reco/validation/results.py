@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator
-
-from gen2reco.validation.settings import Settings  # noqa: TC001 - pydantic reads annotations
-
-Real = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-"""A float; `null` in JSON stands for a number that does not exist."""
-Row = tuple[Real, ...]
-Matrix = tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A value with its error and its null: the same metric between FullSim and FullSim.
-
-    Attributes:
-        value: FullSim against FastSim.
-        error: standard error of the value.
-        null: median of FullSim against FullSim.
-        null_95: what 95 % of FullSim against FullSim stay below.
-    """
-
-    value: Real
-    error: Real = math.nan
-    null: Real = math.nan
-    null_95: Real = math.nan
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """A test statistic with its p-value, alone and after Holm's correction over its family."""
-
-    value: Real
-    p: Real
-    p_holm: Real = math.nan
-    ndf: int = 0
-    null: Real = math.nan
-    null_95: Real = math.nan
+# pydantic reads the annotations
+from gen2reco.validation.object_records import (  # noqa: TC001
+    Counts,
+    Efficiency,
+    Gain,
+    Matching,
+)
+from gen2reco.validation.records import Matrix, Metric, Real, Row, Statistic  # noqa: TC001
+from gen2reco.validation.settings import Settings  # noqa: TC001
 
 
 @dataclass(frozen=True)
@@ -392,6 +364,10 @@ class Assessment:
         notes: what a reader must know about how the numbers were made.
         not_judged: what this comparison says nothing about.
         settings: sizes and seeds.
+        efficiencies: outcomes of GEN rows: found or not, tagged or not.
+        counts: objects per event.
+        matching: how FullSim's objects were paired.
+        gains: what oversampling brings, where FastSim has replicas.
     """
 
     headline: str
@@ -414,3 +390,7 @@ class Assessment:
     notes: tuple[str, ...]
     not_judged: tuple[str, ...]
     settings: Settings
+    efficiencies: tuple[Efficiency, ...] = ()
+    counts: tuple[Counts, ...] = ()
+    matching: Matching | None = None
+    gains: tuple[Gain, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ class Sample:
         event: integer identity of the GEN event [n]; rows of one event share it.
         gen_quantities: the same quantities taken from GEN, [n] each, where they exist.
         member: ensemble member [n]; 0 is the nominal one. None: all rows are nominal.
+        replica: number of the replica of the GEN event [n], for oversampled FastSim. None: one.
+        row: identity of the GEN object [n], where an event has several rows: the same object of
+            FullSim and FastSim has the same one. None: an event's only row is meant.
 
     Raises:
         SampleError: lengths differ, a weight is not finite, or the weights do not sum to more
@@ -46,6 +49,8 @@ class Sample:
     event: npt.NDArray[Any]
     gen_quantities: Mapping[str, Reals] = field(default_factory=dict)
     member: Integers | None = None
+    replica: Integers | None = None
+    row: Integers | None = None
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.float64)
@@ -55,9 +60,11 @@ class Sample:
             columns = _columns(getattr(self, group), len(weight), group)
             object.__setattr__(self, group, columns)
         _same_length(self.event, len(weight), "event")
-        if self.member is not None:
-            object.__setattr__(self, "member", np.asarray(self.member, dtype=np.int64))
-            _same_length(self.member, len(weight), "member")
+        for name in ("member", "replica", "row"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, np.asarray(given, dtype=np.int64))
+                _same_length(given, len(weight), name)
         check_weight(weight)
         unknown = sorted(set(self.gen_quantities) - set(self.quantities))
         if unknown:
@@ -89,11 +96,19 @@ class Sample:
             event=self.event[index],
             gen_quantities=pick(self.gen_quantities),
             member=None if self.member is None else self.member[index],
+            replica=None if self.replica is None else self.replica[index],
+            row=None if self.row is None else self.row[index],
         )
 
     def nominal(self) -> Sample:
         """Return the rows of ensemble member 0, or all where there are no members."""
         return self if self.member is None else self.take(self.member == 0)
+
+    def replicas(self) -> list[Sample]:
+        """Return one sample per replica: as if the GEN events had been emulated once each."""
+        if self.replica is None:
+            return [self]
+        return [self.take(self.replica == number) for number in np.unique(self.replica)]
 
 
 @dataclass(frozen=True)
@@ -182,6 +197,91 @@ class Rate:
     fast_squared: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A yes or no of every GEN row, such as found in RECO or tagged, FullSim and FastSim.
+
+    Both sides hold the same GEN rows. FastSim is a probability, draws, or both; where there is a
+    probability, efficiencies are compared with it, without the noise of draws.
+
+    Attributes:
+        full: whether it happened in FullSim, bool [n].
+        bins: GEN quantity by name, [n] each; values that are not finite are in no bin.
+        weight: event weight [n].
+        event: identity of the GEN event [n].
+        probability: what the emulator says, [n] between 0 and 1.
+        fast: whether it happened in FastSim, bool [n, replicas].
+        groups: category by name, bool [n] each; they may overlap.
+        kind: `presence` (a RECO partner: the efficiency must agree in every bin) or `flag` (a tag:
+            its share must agree in every group).
+
+    Raises:
+        SampleError: FastSim is missing, lengths differ, or a probability is none.
+    """
+
+    full: Flags
+    bins: Mapping[str, Reals]
+    weight: Reals
+    event: npt.NDArray[Any]
+    probability: Reals | None = None
+    fast: npt.NDArray[Any] | None = None
+    groups: Mapping[str, Flags] = field(default_factory=dict)
+    kind: Literal["presence", "flag"] = "presence"
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "event", _identities(self.event))
+        object.__setattr__(self, "bins", _columns(self.bins, len(weight), "bins"))
+        check_weight(weight)
+        _same_length(self.event, len(weight), "event")
+        object.__setattr__(self, "full", _outcomes(self.full, len(weight), "the FullSim outcome"))
+        groups = {
+            name: _outcomes(mask, len(weight), f"group {name!r}")
+            for name, mask in self.groups.items()
+        }
+        object.__setattr__(self, "groups", groups)
+        if self.probability is None and self.fast is None:
+            raise SampleError("an outcome needs the emulator's probability or its draws")
+        if self.probability is not None:
+            probability = np.asarray(self.probability, dtype=np.float64)
+            _same_length(probability, len(weight), "probability")
+            if not np.all((probability >= 0) & (probability <= 1)):
+                raise SampleError("a probability must lie between 0 and 1")
+            object.__setattr__(self, "probability", probability)
+        if self.fast is not None:
+            fast = np.asarray(self.fast)
+            fast = fast[:, None] if fast.ndim == 1 else fast
+            fast = _outcomes(fast, len(weight), "the FastSim outcome")
+            object.__setattr__(self, "fast", fast)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many objects each event has.
+
+    Attributes:
+        count: objects per event, or per replica of an event, [n].
+        weight: event weight [n].
+        event: identity of the GEN event [n]; replicas share it.
+    """
+
+    count: npt.NDArray[Any]
+    weight: Reals
+    event: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "event", _identities(self.event))
+        check_weight(weight)
+        _same_length(self.event, len(weight), "event")
+        _same_length(self.count, len(weight), "count")
+        count = np.asarray(self.count)
+        if count.dtype.kind not in "iu" or (len(count) and count.min() < 0):
+            raise SampleError("counts must be whole numbers, none of them negative")
+
+
 def response_key(name: str) -> str:
     """Name of a response where quantities and responses share one table."""
     return f"response:{name}"
@@ -205,6 +305,14 @@ def _columns(columns: Mapping[str, Any], length: int, group: str) -> dict[str, R
     for name, values in arrays.items():
         _same_length(values, length, f"{group} {name!r}")
     return arrays
+
+
+def _outcomes(values: Any, length: int, what: str) -> Flags:
+    array = np.asarray(values)
+    _same_length(array, length, what)
+    if array.dtype != np.bool_ and not np.all((array == 0) | (array == 1)):
+        raise SampleError(f"{what} must hold true or false (or 1 and 0) for every row")
+    return array.astype(np.bool_)
 
 
 def _same_length(values: Any, length: int, what: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Targets:
-    """What a good emulator of paired rows reaches; shown beside the tests, not instead of them.
+    """What a good emulator reaches; shown beside the tests, not instead of them.
 
     Attributes:
         median_floor_ratio: median over quantities and responses of the W1 floor ratio.
@@ -15,6 +15,10 @@ class Targets:
         excess: C2ST AUC above its null.
         decile: largest deviation of a PIT decile from 0.1, absolute.
         coverage_p: smallest PIT p-value after Holm's correction.
+        efficiency_p: smallest p-value of an efficiency's closure after Holm's correction.
+        efficiency: largest |ratio - 1| of an efficiency in a bin that has the statistics.
+        tag: largest |ratio - 1| of a tag's share in a group that has the statistics.
+        count: largest |ratio - 1| of the mean number of objects per event.
     """
 
     median_floor_ratio: float = 1.3
@@ -22,6 +26,10 @@ class Targets:
     excess: float = 0.006
     decile: float = 0.01
     coverage_p: float = 0.01
+    efficiency_p: float = 0.01
+    efficiency: float = 0.02
+    tag: float = 0.03
+    count: float = 0.03
 
 
 @dataclass(frozen=True)

@@ -127,10 +127,10 @@ def residual_distributions(
 def picture(name: str, label: str, full: Sample, fast: Sample, edges: Reals) -> Picture2D | None:
     """FastSim against RECO and GEN against RECO, over the events that both sides have.
 
-    Events with several rows are left out, since their rows cannot be paired without more
-    knowledge. None where no event is shared.
+    Rows are paired by `Sample.row`; without it, events with several rows are left out, since their
+    rows cannot be paired without more knowledge. None where no row is shared.
     """
-    rows_full, rows_fast = _paired(full.event, fast.event)
+    rows_full, rows_fast = _paired(*(s.event if s.row is None else s.row for s in (full, fast)))
     if len(rows_full) < 2:
         return None
     weight = full.weight[rows_full]

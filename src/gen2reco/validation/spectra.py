@@ -100,7 +100,10 @@ def _spectrum(above: Axes, below: Axes, shape: Distribution) -> None:
     below.set_xlabel(shape.label)
     below.yaxis.set_major_locator(MaxNLocator(4, prune="upper"))
     below.yaxis.set_minor_locator(NullLocator())
-    if not np.allclose(edges[[0, -1]], (-np.pi, np.pi)):
+    if np.allclose(np.diff(edges), 1) and np.allclose(edges % 1, 0.5):
+        below.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        below.xaxis.set_minor_locator(NullLocator())
+    elif not np.allclose(edges[[0, -1]], (-np.pi, np.pi)):
         below.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     for axis in (above, below):
         place_labels(axis)

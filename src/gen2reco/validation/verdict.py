@@ -6,25 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import chi2 as chi2_law
 from scipy.stats import norm
 
+from gen2reco.validation.efficiency import WELL_MEASURED
 from gen2reco.validation.multiple import holm, tail_share
+from gen2reco.validation.records import Metric, Statistic
 from gen2reco.validation.results import (
     Check,
     Classifier,
     CorrelationMatrix,
-    Metric,
     Pit,
     Quantity,
     RateResult,
     ResponseProfile,
-    Statistic,
     Target,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gen2reco.validation.object_records import Counts, Efficiency
     from gen2reco.validation.samples import Rate, Reals
     from gen2reco.validation.settings import Targets
 
@@ -115,6 +117,8 @@ def checks(
     correlations: Sequence[CorrelationMatrix],
     responses: Sequence[ResponseProfile],
     coverage: Sequence[Pit],
+    efficiencies: Sequence[Efficiency] = (),
+    counts: Sequence[Counts] = (),
     level: float,
 ) -> tuple[Check, ...]:
     """Make the family of tests behind the headline, corrected by Holm."""
@@ -130,7 +134,7 @@ def checks(
         name, test = min(tested, key=lambda pair: pair[1].p)
         value = Metric(test.value, float("nan"), test.null, test.null_95)
         add("KS of all quantities", value, min(1.0, test.p_holm), name)
-    _add_shares(add, quantities, rates)
+    _add_shares(add, quantities, rates, counts)
     copies = [q for q in quantities if q.kind == "copy" and q.equal]
     if copies:
         worst = min(copies, key=lambda q: q.equal[1] if q.equal else 1.0)
@@ -149,6 +153,7 @@ def checks(
         pair = " and ".join(name.replace("response:", "response of ") for name in matrix.pair)
         add("correlations (Spearman)", matrix.largest, matrix.p, pair)
     _add_responses(add, responses)
+    _add_efficiencies(add, efficiencies)
     if coverage:
         pit = min(coverage, key=lambda c: c.test.p)
         add("coverage", pit.deviation, pit.test.p_holm, pit.name)
@@ -213,8 +218,16 @@ def headline(
     return sentence, False
 
 
-def _add_shares(add, quantities: Sequence[Quantity], rates: Sequence[RateResult]) -> None:  # type: ignore[no-untyped-def]
+def _add_shares(  # type: ignore[no-untyped-def]
+    add, quantities: Sequence[Quantity], rates: Sequence[RateResult], counts: Sequence[Counts]
+) -> None:
     found = [(f"share passing {r.name}", r.pull, r.p) for r in rates]
+    for c in counts:
+        found.append((f"shares of {c.name}", max(c.pulls, key=abs), c.test.p))
+        spread = float(np.hypot(c.mean_full.error, c.mean_fast.error))
+        if spread > 0:
+            pull = (c.mean_fast.value - c.mean_full.value) / spread
+            found.append((f"mean of {c.name}", pull, c.mean_p))
     for q in quantities:
         if q.categories:
             found.append(
@@ -232,6 +245,68 @@ def _add_shares(add, quantities: Sequence[Quantity], rates: Sequence[RateResult]
             corrected[i],
             found[i][0],
         )
+
+
+def _add_efficiencies(add, efficiencies: Sequence[Efficiency]) -> None:  # type: ignore[no-untyped-def]
+    for outcome in efficiencies:
+        tests = [(f"against {c.by}, {c.group}", c.test) for c in outcome.curves]
+        if outcome.reliability:
+            tests.append(("by predicted probability", outcome.reliability.test))
+        tests = [(where, test) for where, test in tests if np.isfinite(test.p)]
+        if tests:
+            where, test = min(tests, key=lambda pair: pair[1].p)
+            limit = float(chi2_law.isf(0.05, test.ndf)) / test.ndf
+            value = Metric(test.value / test.ndf, float("nan"), 1.0, limit)
+            add(f"closure of {outcome.name} (chi2/ndf)", value, test.p_holm, where)
+
+
+def object_targets(
+    wanted: Targets, efficiencies: Sequence[Efficiency], counts: Sequence[Counts]
+) -> tuple[Target, ...]:
+    """Hold efficiencies, tags and counts against what was asked.
+
+    Bins and groups whose own error is not well below the limit are left out: there a perfect
+    emulator would miss it as well.
+    """
+    found: list[Target] = []
+
+    def most(name: str, values: list[float], limit: float) -> None:
+        values = [value for value in values if np.isfinite(value)]
+        if values:
+            found.append(Target(name, max(values), limit, max(values) <= limit))
+
+    curves = [c for outcome in efficiencies for c in outcome.curves]
+    tests = [c.test for c in curves]
+    tests += [outcome.reliability.test for outcome in efficiencies if outcome.reliability]
+    p_values = [test.p_holm for test in tests if np.isfinite(test.p_holm)]
+    if p_values:
+        p, limit = min(p_values), wanted.efficiency_p
+        found.append(Target("smallest closure p (Holm), at least", p, limit, p >= limit))
+    for kind, limit in (("presence", wanted.efficiency), ("flag", wanted.tag)):
+        for outcome in efficiencies:
+            if outcome.kind == kind == "presence":
+                most(
+                    f"{outcome.name}: largest |ratio \N{MINUS SIGN} 1| in a bin",
+                    [c.largest.value for c in outcome.curves],
+                    limit,
+                )
+            elif outcome.kind == kind:
+                most(
+                    f"{outcome.name}: largest |ratio \N{MINUS SIGN} 1| of a group",
+                    [
+                        abs(rate.ratio.value - 1)
+                        for rate in outcome.overall
+                        if rate.ratio.error <= WELL_MEASURED * limit
+                    ],
+                    limit,
+                )
+    for c in counts:
+        most(
+            f"{c.name}: |ratio \N{MINUS SIGN} 1| of the mean",
+            [abs(c.mean_ratio.value - 1)],
+            wanted.count,
+        )
+    return tuple(found)
 
 
 def _add_responses(add, responses: Sequence[ResponseProfile]) -> None:  # type: ignore[no-untyped-def]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
     from gen2reco.validation.samples import Integers, Reals
@@ -31,6 +32,37 @@ def effective_entries(weight: Reals, event: Integers) -> float:
     per_event = np.bincount(event_index(event)[0][0], weight)
     squares = float(np.sum(per_event**2))
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def covariance_by_event(bins: Integers, terms: Reals, event: Integers, count: int) -> Reals:
+    """Covariance of sums of terms per bin, rows of one event taken together, [count, count].
+
+    With s_ev,i the sum of the terms of event ev in bin i, it is sum over events of s_ev,i s_ev,j:
+    right where the terms of an event have mean zero, however they hang together.
+
+    Args:
+        bins: bin of each row [n], from 0; negative: the row is in no bin.
+        terms: [n].
+        event: identity of the event [n].
+        count: number of bins.
+    """
+    inside = bins >= 0
+    (index,), events = event_index(event[inside])
+    table = csr_array((terms[inside], (index, bins[inside])), shape=(events, count))
+    return np.asarray((table.T @ table).toarray())
+
+
+def design_effect(terms: Reals, event: Integers) -> float:
+    """How much more the sum of terms [n, k] scatters than if all rows were independent.
+
+    Terms must have mean zero. One row per event gives exactly 1, m copies of one row m.
+    """
+    (index,), events = event_index(event)
+    alone = float(np.sum(terms**2))
+    if alone <= 0:
+        return 1.0
+    together = sum(float(np.sum(np.bincount(index, column, events) ** 2)) for column in terms.T)
+    return together / alone
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gen2reco.validation.labels import split_unit
 
 if TYPE_CHECKING:
-    from gen2reco.validation.results import Quantity
+    from gen2reco.validation.results import Assessment, Quantity
 
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -56,6 +56,19 @@ def p_value(p: float) -> str:
     if p < 1e-4:
         return "< 0.0001"
     return f"{p:.2g}" if p < 0.995 else "1"
+
+
+def largest_ratio(assessment: Assessment) -> float:
+    """Return the largest floor ratio of an assessment; nan where it has none."""
+    found = [q.floor_ratio.value for q in assessment.quantities if q.floor_ratio]
+    return max(found, default=math.nan)
+
+
+def closure_p(assessment: Assessment) -> float:
+    """Return the smallest p-value (Holm) of closure of an efficiency; nan where there is none."""
+    found = [c.test.p_holm for outcome in assessment.efficiencies for c in outcome.curves]
+    found += [o.reliability.test.p_holm for o in assessment.efficiencies if o.reliability]
+    return min((p for p in found if math.isfinite(p)), default=math.nan)
 
 
 def verdict_line(quantity: Quantity) -> str:
