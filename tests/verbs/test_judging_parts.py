@@ -11,6 +11,7 @@ from gen2reco import (
     load_study,
     open_events,
     simulate,
+    train,
     validate,
 )
 from gen2reco.events.layout import flat_columns
@@ -264,3 +265,19 @@ def test_replicas_in_a_file_are_compared_as_such(hmumu_model, events_file, tmp_p
     assert rate.fast_error > 1.1 * naive
     assert done.parts == {}
     assert load_study("hmumu").validation.select
+
+
+def test_the_only_part_has_the_first_page(hmumu_sample, events_file, tmp_path):
+    overrides = {
+        "training.epochs": 1,
+        "training.max_rows": 3000,
+        "parts.0.presence.training": {"epochs": 1},
+    }
+    train("jets", hmumu_sample, tmp_path / "model", overrides=overrides)
+    pq.write_table(pq.read_table(events_file).slice(0, 300), tmp_path / "few.parquet")
+    done = validate(tmp_path / "model", tmp_path / "few.parquet", tmp_path / "report", quick=True)
+    assert done.parts == {}
+    assert sorted(p.name for p in done.folder.iterdir()) == ["index.html", "plots", "report.json"]
+    assert [o.name for o in done.assessment.efficiencies] == ["found", "btag", "tautag"]
+    assert list(done.as_dict()["histories"]) == ["jets.presence, member 0", "jets, member 0"]
+    assert done.assessment.matching.pairs > 300
