@@ -122,7 +122,8 @@ def page_tables(name: str, page: dict[str, Any]) -> dict[str, dict[str, Any]]:
         for curve in outcome["curves"]:
             key = f"{name}, {outcome['name']}, {curve['group']}, against {curve['by']}"
             tables["closure"][key] = {
-                "chi2/ndf": f"{curve['test']['value']:.1f}/{curve['test']['ndf']}",
+                "chi2": curve["test"]["value"],
+                "ndf": curve["test"]["ndf"],
                 "p": curve["test"]["p"],
                 "p (Holm)": curve["test"]["p_holm"],
                 "largest off 1": curve["largest"]["value"],
