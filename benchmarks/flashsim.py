@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gen2reco import load_emulator, train, validate
+from gen2reco import Emulator, load_emulator, load_study, train, validate
 from gen2reco.training import show_progress
 from record import RESULTS, ROOT, record, reference_sample
 
@@ -70,66 +70,99 @@ TASKS = (
 )
 
 
-def page_summary(page: dict[str, Any]) -> dict[str, Any]:
-    """The headline figures of one page of a report."""
+def judged_alike(emulator: Emulator) -> Emulator:
+    """The emulator, its jets judged in the terms of the study `jets`, whatever its own are."""
+    study = emulator.study
+    if not study.name.startswith("jets-"):
+        return emulator
+    terms = load_study("jets").parts[0].validation
+    parts = tuple(part.model_copy(update={"validation": terms}) for part in study.parts)
+    return replace(emulator, study=study.model_copy(update={"parts": parts}))
+
+
+def page_tables(name: str, page: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of one page of a report: table -> row -> column -> figure."""
     ratios = {
         f"{quantity['group']} {quantity['name']}": quantity["floor_ratio"]["value"]
         for quantity in page["quantities"]
         if quantity["floor_ratio"]
     }
-    classifier = page["classifier"] or {}
-    return {
-        "headline": page["headline"],
-        "agrees": page["agrees"],
-        "rows": page["rows"],
-        "events": page["events"],
-        "targets": {target["name"]: target for target in page["targets"]},
-        "c2st_excess": classifier.get("excess"),
-        "c2st_p": classifier.get("p"),
-        "floor_ratios": ratios,
-        "median_floor_ratio": page["median_floor_ratio"],
-        "outcomes": [outcome_summary(outcome) for outcome in page["efficiencies"]],
-        "counts": [
-            {
-                key: count[key]
-                for key in ("name", "test", "mean_full", "mean_fast", "mean_ratio", "mean_p")
+    worst = max(ratios, key=lambda key: ratios[key], default="")
+    excess = (page["classifier"] or {}).get("excess") or {}
+    tables: dict[str, dict[str, Any]] = {
+        "pages": {
+            name: {
+                "rows": page["rows"],
+                "C2ST excess": excess.get("value"),
+                "error": excess.get("error"),
+                "null 95 %": excess.get("null_95"),
+                "median floor ratio": page["median_floor_ratio"]["value"],
+                "largest": ratios.get(worst),
+                "where": worst,
+                "above 2": ", ".join(f"{k} {v:.2f}" for k, v in ratios.items() if v > 2),
+                "every test passes": page["agrees"],
             }
-            for count in page["counts"]
-        ],
-        "gains": {gain["name"]: gain["mean"] for gain in page["gains"]},
-    }
-
-
-def outcome_summary(outcome: dict[str, Any]) -> dict[str, Any]:
-    """An efficiency, a tag or a region: totals per group, and the tests of its curves."""
-    curves = outcome["curves"]
-    return {
-        "name": outcome["name"],
-        "kind": outcome["kind"],
-        "overall": outcome["overall"],
-        "curves": [
-            {key: curve[key] for key in curve if not isinstance(curve[key], list)}
-            for curve in curves
-        ],
-        "calibration": (outcome["reliability"] or {}).get("calibration"),
-    }
-
-
-def summary(task: Task, report: dict[str, Any], emulator: Any) -> dict[str, Any]:
-    """The figures of one report, whole events and parts."""
-    provenance = emulator.provenance
-    return {
-        "study": task.study,
-        "trained_on": f"{task.trained_on}.parquet",
-        "judged_on": f"{task.judged_on}.parquet",
-        "rows": provenance["rows"],
-        "training_seconds": provenance["seconds"],
-        "parameters": {
-            trained.part.name: sum(p.numel() for p in trained.members[0].parameters())
-            for trained in emulator.parts
         },
-        "page": page_summary(report["assessment"]),
-        "parts": {name: page_summary(part["assessment"]) for name, part in report["parts"].items()},
+        "rates": {},
+        "closure": {},
+        "counts": {},
+        "oversampling": {f"{name}, {g['name']}": {"gain": g["mean"]} for g in page["gains"]},
+        "floor_ratios": {name: ratios},
+    }
+    for outcome in page["efficiencies"]:
+        for rate in outcome["overall"]:
+            tables["rates"][f"{name}, {outcome['name']}, {rate['group']}"] = {
+                "rows": rate["rows"],
+                "FullSim": rate["full"],
+                "FastSim": rate["fast"],
+                "ratio": rate["ratio"]["value"],
+                "error": rate["ratio"]["error"],
+                "p": rate["p"],
+            }
+        for curve in outcome["curves"]:
+            key = f"{name}, {outcome['name']}, {curve['group']}, against {curve['by']}"
+            tables["closure"][key] = {
+                "chi2": curve["test"]["value"],
+                "ndf": curve["test"]["ndf"],
+                "p": curve["test"]["p"],
+                "p (Holm)": curve["test"]["p_holm"],
+                "largest off 1": curve["largest"]["value"],
+                "bins with the statistics": curve["judged"],
+            }
+    for count in page["counts"]:
+        tables["counts"][f"{name}, {count['name']}"] = {
+            "mean FullSim": count["mean_full"]["value"],
+            "mean FastSim": count["mean_fast"]["value"],
+            "ratio": count["mean_ratio"]["value"],
+            "error": count["mean_ratio"]["error"],
+            "p of the mean": count["mean_p"],
+            "p of the chi2": count["test"]["p"],
+        }
+    return tables
+
+
+def report_tables(task: Task, report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of a whole report, all pages of it."""
+    pages = {task.name: report} | {
+        f"{task.name}, part {part}": page for part, page in report["parts"].items()
+    }
+    joined: dict[str, dict[str, Any]] = {}
+    for name, page in pages.items():
+        for table, rows in page_tables(name, page["assessment"]).items():
+            joined.setdefault(table, {}).update(rows)
+    return joined
+
+
+def emulator_row(emulator: Any) -> dict[str, Any]:
+    """Size and cost of an emulator."""
+    return {
+        "training rows": sum(rows["training"] for rows in emulator.provenance["rows"].values()),
+        "parameters": sum(
+            parameter.numel()
+            for trained in emulator.parts
+            for parameter in trained.members[0].parameters()
+        ),
+        "training seconds": emulator.provenance["seconds"],
     }
 
 
@@ -162,7 +195,7 @@ def main() -> None:
         if not judged(task.report, emulator.digest):
             print(
                 validate(
-                    task.model,
+                    judged_alike(emulator),
                     reference_sample(task.judged_on),
                     task.report,
                     oversample=task.oversample,
@@ -172,8 +205,25 @@ def main() -> None:
                 )
             )
         report = json.loads((task.report / "report.json").read_text(encoding="utf-8"))
-        results = earlier() | {task.name: summary(task, report, emulator)}
-        record("flashsim", {"bars": BARS, "tasks": results})
+        keep(
+            task, report_tables(task, report) | {"emulators": {task.study: emulator_row(emulator)}}
+        )
+
+
+def keep(task: Task, tables: dict[str, dict[str, Any]]) -> None:
+    """Put the figures of one task in the place of its earlier ones."""
+    for name, held in (("flashsim", set(tables) - {"floor_ratios"}), ("floors", {"floor_ratios"})):
+        file = RESULTS / f"{name}.json"
+        old = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        result: dict[str, Any] = {"bars": BARS} if name == "flashsim" else {}
+        for table in sorted(held):
+            others = {
+                row: value
+                for row, value in old.get(table, {}).items()
+                if row != task.name and not row.startswith(f"{task.name}, ")
+            }
+            result[table] = others | tables[table]
+        record(name, result)
 
 
 def judged(report: Path, digest: str) -> bool:
@@ -182,12 +232,6 @@ def judged(report: Path, digest: str) -> bool:
     if not file.is_file():
         return False
     return bool(json.loads(file.read_text(encoding="utf-8"))["provenance"]["emulator"] == digest)
-
-
-def earlier() -> dict[str, Any]:
-    """Results of tasks that were judged before."""
-    file = RESULTS / "flashsim.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))["tasks"]) if file.is_file() else {}
 
 
 def say(line: str) -> None:

@@ -227,6 +227,10 @@ def validate(
         ),
     ] = "auto",
     seed: Seed = 1,
+    oversample: Annotated[
+        int,
+        typer.Option(help="FastSim events per GEN event; the report says what they gain.", min=1),
+    ] = 1,
     quick: Quick = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -235,7 +239,15 @@ def validate(
     from gen2reco.verbs.validate import validate as run  # noqa: PLC0415
 
     result = run(
-        model, files, output, split=split, seed=seed, quick=quick, overwrite=overwrite, say=_say
+        model,
+        files,
+        output,
+        split=split,
+        seed=seed,
+        oversample=oversample,
+        quick=quick,
+        overwrite=overwrite,
+        say=_say,
     )
     _print(result, as_json)
 
