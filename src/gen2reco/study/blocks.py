@@ -314,6 +314,11 @@ class Training(Block):
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="decay per step of the averaged weights; 0: none"
     )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="weights of the epoch with the best validation, or of the last one: where few"
+        " validation rows would pick an epoch by chance, and a rate with it",
+    )
     patience: int = Field(
         default=0, ge=0, description="epochs without improvement before stopping; 0: all epochs"
     )
@@ -322,6 +327,12 @@ class Training(Block):
     )
     max_rows: int = Field(default=0, ge=0, description="use at most so many training rows; 0: all")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _patience_is_for_the_best(self) -> Training:
+        if self.patience and self.keep == "last":
+            raise ValueError("`patience` stops at the best epoch; with `keep: last` there is none")
+        return self
 
 
 class Validation(Block):
