@@ -1,9 +1,9 @@
 """Category first, then flow, or uniform noise on whole numbers: `python benchmarks/discrete.py`.
 
-Jets of ttbar with fifteen targets, flags, categories and point masses among them. Two models learn
-them with the same flow settings, rows and epochs: `mixed` (a classifier draws the discrete ones,
-the flow follows) and `flow` (uniform noise spreads them, point masses are intervals). Both are
-judged on the validation part, FullSim and FastSim from disjoint events; the test part is not
+The fourteen targets of the study `jets`, flags, categories and point masses among them. Two models
+learn them with the same flow settings, rows and epochs: `mixed` (a classifier draws the discrete
+ones, the flow follows) and `flow` (uniform noise spreads them, point masses are intervals). Both
+are judged on the validation part, FullSim and FastSim from disjoint events; the test part is not
 touched. Models stay in `benchmarks/models`; one that is there is not trained again.
 """
 
@@ -46,15 +46,10 @@ SETTINGS = Settings(classifier_seeds=2, classifier_resplits=4, threads=1)
 
 
 def study(kind: str, epochs: int) -> Study:
-    """Jets of `jets`, with the targets of the jets in `hmumu` and the conditions without muons."""
+    """The study `jets` without efficiencies, its jets learned by one of the two families."""
     tree = load_study("jets").model_dump(mode="json")
-    other = load_study("hmumu")
-    jets = other.part("jets").model_dump(mode="json")
-    tree["define"]["next_jet"] = other.define["next_jet"]
-    part = tree["parts"][0]
-    part["condition"] = [one for one in jets["condition"] if "muon" not in one["value"]]
-    part["target"], part["output"] = jets["target"], {}
-    part["model"] = KINDS[kind]
+    (part,) = tree["parts"]
+    part |= {"model": KINDS[kind], "presence": None}
     tree |= {"name": f"discrete-{kind}", "validation": {}}
     tree["training"] |= {"epochs": epochs, "seed": 1}
     return Study.model_validate(tree)
@@ -207,13 +202,13 @@ def main() -> None:
         if not path.exists():
             train(made, sample, path, resume=True)
         emulator = load_emulator(path)
-        table = read_tables(made, open_events(sample))[0]["jet"]
+        table = read_tables(made, open_events(sample))[0]["jets"]
         found = judge(made, emulator, table.take(split(table.keys) == VALIDATION))
         provenance = emulator.provenance
-        history = provenance["history"]["jet"][0]
+        history = provenance["history"]["jets"][0]
         models[kind] = {
             "epochs": arguments.epochs,
-            "rows": provenance["rows"]["jet"],
+            "rows": provenance["rows"]["jets"],
             "training_seconds": provenance["seconds"],
             "best_epoch": 1 + int(np.argmin([one["validation"] for one in history])),
             **found,

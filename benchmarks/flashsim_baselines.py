@@ -25,7 +25,7 @@ from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rng import noise
 from gen2reco.training import show_progress
 from gen2reco.verbs.train import read_tables
-from record import ROOT, gflops, record, reference_sample
+from record import ROOT, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def described(name: str, model: Path, sample: Path, repeats: int) -> dict[str, A
     emulator = load_emulator(model)
     part = emulator.parts[0]
     network = part.members[0]
-    history = emulator.provenance["history"][part.part.name]
+    history = emulator.provenance["history"][part.part.name][0]
     best = min(history, key=lambda epoch: epoch["validation"])
     tables, _ = read_tables(emulator.study, open_events(sample))
     table = tables[part.part.name].take(slice(ROWS))
@@ -162,7 +162,6 @@ def main() -> None:
         {
             "sample": "ttbar.parquet",
             "threads": 1,
-            "square_product_gflops": gflops(),
             "studies": studies,
         },
     )

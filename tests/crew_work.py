@@ -38,6 +38,37 @@ def failing():
     return work
 
 
+def in_turn():
+    """Work whose tasks fail, the later ones at once."""
+
+    def work(task, report):
+        if task < 2:
+            time.sleep(0.2)
+        report(task)
+        if task >= 1:
+            raise EventFileError("damaged", row=task)
+
+    return work
+
+
+def functions():
+    """Work that reports what pickle cannot take."""
+
+    def work(task, report):
+        report(lambda: task)
+
+    return work
+
+
+def arrays():
+    """Work that turns arrays round."""
+
+    def work(task, report):
+        report({name: array[::-1] for name, array in task.items()})
+
+    return work
+
+
 class StubbornError(Exception):
     """Cannot be made from its arguments, so pickle cannot bring it back."""
 

@@ -172,7 +172,9 @@ def simulate(
     output: Output,
     seed: Seed = 1,
     chunk: Annotated[int, typer.Option(min=1, help="GEN events per step.")] = 20_480,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=1, help="Processes, this one included.")
+    ] = 1,
     oversample: Annotated[int, typer.Option(min=1, help="RECO events per GEN event.")] = 1,
     members: Annotated[
         int, typer.Option(min=1, help="Ensemble members, as a systematic uncertainty.")
@@ -331,6 +333,10 @@ def validate(
         ),
     ] = "auto",
     seed: Seed = 1,
+    oversample: Annotated[
+        int,
+        typer.Option(help="FastSim events per GEN event; the report says what they gain.", min=1),
+    ] = 1,
     quick: Quick = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -339,7 +345,15 @@ def validate(
     from gen2reco.verbs.validate import validate as run  # noqa: PLC0415
 
     result = run(
-        model, files, output, split=split, seed=seed, quick=quick, overwrite=overwrite, say=_say
+        model,
+        files,
+        output,
+        split=split,
+        seed=seed,
+        oversample=oversample,
+        quick=quick,
+        overwrite=overwrite,
+        say=_say,
     )
     _print(result, as_json)
 

@@ -1,5 +1,3 @@
-import json
-
 import awkward as ak
 import numpy as np
 import pytest
@@ -68,31 +66,59 @@ def test_the_tree_is_laid_out_as_nanoaod(tmp_path, make_events):
             "Events",
             "Runs",
             "LuminosityBlocks",
-            "descriptions",
         }
-        assert json.loads(str(file["descriptions"])) == {"Jet_pt": "GeV"}
         assert file["Runs"].keys() == ["run", "genEventCount", "genEventSumw", "genEventSumw2"]
         assert file["Runs/genEventSumw"].array().tolist() == [np.sum(events.genWeight)]
 
 
-def test_the_rntuple_holds_records(tmp_path, make_events):
-    write_events(tmp_path / "a.root", [make_events(50)], format="rntuple", row_group=20)
-    with uproot.open(tmp_path / "a.root") as file:
-        ntuple = file["Events"]
+def test_the_rntuple_has_the_names_of_the_tree(tmp_path, make_events):
+    write_events(tmp_path / "a.root", [make_events(50)], row_group=20)
+    write_events(tmp_path / "b.root", [make_events(50)], format="rntuple", row_group=20)
+    with uproot.open(tmp_path / "a.root") as one, uproot.open(tmp_path / "b.root") as two:
+        tree, ntuple = one["Events"], two["Events"]
         assert ntuple.classname.endswith("RNTuple")
-        assert "Muon.genPartIdx" in set(ntuple.keys())
-        assert ntuple["Muon.genPartIdx"].typename == "std::int16_t"
-        assert file["Runs"].num_entries == 1
+        assert set(ntuple.keys()) == set(tree.keys())
+        assert ntuple["Muon_genPartIdx"].typename == "std::vector<std::int16_t>"
+        assert ntuple["nMuon"].typename == "std::int32_t"
+        assert ntuple["nMuon"].array().tolist() == tree["nMuon"].array().tolist()
+        assert ntuple["Jet_pt"].array().tolist() == tree["Jet_pt"].array().tolist()
+        assert two["Runs"].num_entries == 1
+        assert set(two.keys(cycle=False)) == {"Events", "Runs", "LuminosityBlocks"}
 
 
-def test_coffea_reads_it_adds_muons_and_follows_gen_references(tmp_path, make_events):
+@pytest.mark.parametrize("blocks", [1, 25])
+def test_columns_say_what_they_mean(tmp_path, make_events, blocks):
+    lines = {"Jet_pt": "after the correction (GeV)", "nJet": "jets above 15 GeV"}
+    options = {"row_group": -(-50 // blocks), "descriptions": lines}
+    write_events(tmp_path / "a.root", [make_events(50)], **options)
+    summary = write_events(tmp_path / "b.root", [make_events(50)], format="rntuple", **options)
+    with uproot.open(tmp_path / "a.root") as one, uproot.open(tmp_path / "b.root") as two:
+        titles = {name: branch.title for name, branch in one["Events"].iteritems()}
+        fields = {name: two["Events"][name].description for name in titles}
+        assert titles == fields
+        assert titles["Jet_pt"] == "after the correction (GeV)"
+        assert titles["nJet"] == "jets above 15 GeV"
+        assert titles["Muon_pt"] == "transverse momentum (GeV)"
+        assert titles["nMuon"] == "number of entries of Muon"
+        assert titles["Muon_genPartIdx"] == "index into GenPart of the same event, -1: none"
+        assert one["Runs"]["genEventSumw"].title == two["Runs"]["genEventSumw"].description
+        leaf = one["Events/Muon_pt"].member("fLeaves")[0]
+        assert leaf.member("fTitle") == "Muon_pt[nMuon]", "ROOT reads the length off the leaf"
+        assert one["Events/Muon_pt"].num_baskets == blocks
+    assert summary["descriptions"] == {
+        name: line for name, line in titles.items() if name not in {"nMuon", "nJet", "nGenPart"}
+    }
+
+
+@pytest.mark.parametrize("kind", ["nanoaod", "rntuple"])
+def test_coffea_reads_it_adds_muons_and_follows_gen_references(tmp_path, make_events, kind):
     from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 
     class Schema(NanoAODSchema):
         warn_missing_crossrefs = False  # it knows dozens of collections that are not here
 
     made = make_events(200)
-    write_events(tmp_path / "a.root", [made], row_group=70)
+    write_events(tmp_path / "a.root", [made], format=kind, row_group=70)
     factory = NanoEventsFactory.from_root(
         {str(tmp_path / "a.root"): "Events"}, schemaclass=Schema, mode="eager"
     )

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import awkward as ak
 import numpy as np
 import pyarrow as pa
@@ -173,3 +176,24 @@ def test_types_are_kept(tmp_path):
     assert columns["a"].dtype == np.int64
     assert columns["b"].dtype == np.float64
     assert columns["Jet_charge"].content.dtype == np.int8
+
+
+def test_files_are_read_and_written_without_pandas(tmp_path):
+    """Where it is installed, loading it takes most of a second of every command."""
+    program = (
+        "import sys, numpy as np\n"
+        "from gen2reco.events import Jagged, open_events, to_events, write_events\n"
+        "events = to_events({'run': np.ones(3, np.uint32), 'ok': np.array([True, False, True]),"
+        " 'Jet_pt': Jagged(np.array([0, 2, 2, 3]), np.arange(3.0))})\n"
+        "write_events(sys.argv[1], [events])\n"
+        "(again,) = open_events(sys.argv[1])\n"
+        "assert again.Jet.pt.to_list() == [[0, 1], [], [2]] and again.ok.to_list() == [1, 0, 1]\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "events.parquet")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() == "False"

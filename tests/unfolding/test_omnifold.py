@@ -14,6 +14,7 @@ from gen2reco.unfolding import (
 )
 
 COUNT = 12_000
+FAKES = 150
 QUICK = OmniFold(iterations=4, trees=Trees(trees=40, leaf_rows=200, folds=2))
 EDGES = np.linspace(-1.5, 2.0, 8)
 
@@ -23,14 +24,14 @@ def unfolded(toy):
     """A measurement with another truth than the simulation, losses and fakes on both sides."""
     rng = np.random.default_rng(1)
     z, x, found = toy(rng, COUNT, 0.3)
-    fakes = rng.uniform(-3, 3, 600)
+    fakes = rng.uniform(-3, 3, FAKES)
     data = Measured.of({"x": np.concatenate([x[found], fakes])})
     gen, reco, seen = toy(rng, COUNT, 0.0)
     pairs = Pairs.of(
-        {"z": np.concatenate([gen, np.zeros(600)])},
-        {"x": np.concatenate([reco, rng.uniform(-3, 3, 600)])},
-        has_gen=np.arange(COUNT + 600) < COUNT,
-        has_reco=np.concatenate([seen, np.ones(600, bool)]),
+        {"z": np.concatenate([gen, np.zeros(FAKES)])},
+        {"x": np.concatenate([reco, rng.uniform(-3, 3, FAKES)])},
+        has_gen=np.arange(COUNT + FAKES) < COUNT,
+        has_reco=np.concatenate([seen, np.ones(FAKES, bool)]),
     )
     return z, data, pairs, omnifold(data, pairs, QUICK)
 
@@ -67,8 +68,8 @@ def test_history_says_how_it_went(unfolded):
     assert history[-1].largest > 1
     assert np.allclose(result.by_iteration[-1], result.weight, rtol=1e-6)
     assert result.counts["simulated events without RECO"] == np.sum(pairs.has_gen & ~pairs.has_reco)
-    assert result.counts["simulated events without GEN (fakes)"] == 600
-    assert result.fakes == pytest.approx(600 / len(data.weight), rel=0.25)
+    assert result.counts["simulated events without GEN (fakes)"] == FAKES
+    assert result.fakes == pytest.approx(FAKES / len(data.weight), rel=0.25)
 
 
 def test_more_iterations_depend_less_on_the_prior(unfolded):

@@ -1,4 +1,7 @@
 import json
+import multiprocessing
+import os
+import signal
 
 import awkward as ak
 import numpy as np
@@ -15,6 +18,7 @@ from gen2reco import (
     open_events,
     simulate,
 )
+from gen2reco.errors import WorkerError
 from gen2reco.events.layout import flat_columns
 
 REPLICA_KEY = ("replica", "event", "luminosityBlock", "run")
@@ -102,6 +106,36 @@ def test_workers_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path):
     result = simulate(small_emulator, gen_file, path, chunk=700, workers=2)
     assert path.read_bytes() == reco.read_bytes()
     assert result.generated == 3000
+
+
+def test_a_killed_worker_is_one_clear_error_and_leaves_no_file(small_emulator, gen_file, tmp_path):
+    killed = []
+
+    def kill_one(done, entries):
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.raises(WorkerError, match=r"killed by SIGKILL.*try again with fewer workers"):
+        simulate(
+            small_emulator,
+            gen_file,
+            tmp_path / "reco.parquet",
+            chunk=50,
+            workers=2,
+            progress=kill_one,
+        )
+    assert killed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_name_the_first_bad_event(small_emulator, gen_file, tmp_path):
+    def change(values):
+        return [float("nan") if i in (517, 2900) else value for i, value in enumerate(values)]
+
+    broken = with_column(gen_file, tmp_path / "broken.parquet", "GenMET_pt", change)
+    with pytest.raises(EventFileError, match=r"broken\.parquet, row 517"):
+        simulate(small_emulator, broken, tmp_path / "reco.parquet", chunk=100, workers=2)
 
 
 def test_shuffled_files_give_the_same_events(small_emulator, gen_file, reco, tmp_path):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from gen2reco.emulator.chunk import Made
+    from gen2reco.events.layout import Columns
 
 IDS = {"run": np.uint32, "luminosityBlock": np.uint32, "event": np.uint64}
 
@@ -84,7 +85,8 @@ def assemble(
         alive: positions of the surviving events, int64 [n], ascending.
         copies: what was made of the chunk.
         layout: shapes and types of the RECO columns.
-        weight: column with the event weight; "" for none.
+        weight: column with the event weight, "" for none; it is written too, shared by the
+            replicas as `weight` is, so that an analysis finds it where FullSim has it.
         keep: GEN columns carried along.
         with_member: write the `member` column.
 
@@ -102,8 +104,11 @@ def assemble(
     columns["replica"] = np.tile(np.array([copy.replica for copy in copies], np.uint16), number)
     if with_member:
         columns["member"] = np.tile(np.array([copy.member for copy in copies], np.uint16), number)
-    weights = np.asarray(given[weight])[order].astype(np.float64) if weight else np.ones(len(order))
+    weights = event_weights(given, weight)[order]
     columns["weight"] = weights / replicas
+    if weight and weight not in columns:
+        kind = np.result_type(np.asarray(given[weight]), np.float32)
+        columns[weight] = columns["weight"].astype(kind)
     columns["gen2reco_flags"] = _interleave([copy.flags[alive] for copy in copies])
 
     position = np.full(len(events), -1, dtype=np.int64)
@@ -115,6 +120,14 @@ def assemble(
         if name not in columns:
             columns[name] = _taken(given[name], order)
     return to_events(columns)
+
+
+def event_weights(columns: Columns, weight: str) -> np.ndarray:
+    """Return the weight of every event, float64; 0 where it is not finite, 1 without a column."""
+    if not weight:
+        return np.ones(len(columns["run"]))
+    values = np.asarray(columns[weight], np.float64)
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 def _collections(

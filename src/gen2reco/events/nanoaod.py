@@ -1,8 +1,11 @@
-"""Write NanoAOD to ROOT files through uproot: TTrees as in version 12, or RNTuples."""
+"""Write NanoAOD to ROOT files through uproot: TTrees as in version 12, or RNTuples.
+
+Both have the same flat names (`Muon_pt`) and one counter per collection (`nMuon`), so that an
+analysis finds in an RNTuple what it knows from a tree.
+"""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -10,6 +13,7 @@ import numpy as np
 import uproot
 
 from gen2reco.errors import EventFileError
+from gen2reco.events.descriptions import describe
 from gen2reco.events.layout import Column, Columns, Jagged, field_name, part, to_events
 from gen2reco.events.writer import Writer
 
@@ -27,12 +31,19 @@ INTEGER_TYPES: dict[str, type[np.integer[Any]]] = {
     "statusFlags": np.uint16,
     "partonFlavour": np.int16,
     "hadronFlavour": np.uint8,
+    "genPartFlav": np.uint8,
+    "jetId": np.uint8,
     "nConstituents": np.uint8,
+    "nElectrons": np.uint8,
+    "nMuons": np.uint8,
+    "nBHadrons": np.uint8,
+    "nCHadrons": np.uint8,
+    "nCh": np.uint8,
 }
-"""Integer types of NanoAOD v12 by quantity; indices into collections (`genPartIdx`) are int16."""
+"""Integer types of NanoAOD v12 by quantity; indices into collections (`genPartIdx`) are int16.
 
-DESCRIPTIONS = "descriptions"
-"""Key of the JSON text that says what columns mean; in a tree uproot has no place for it."""
+The last three are not in version 12: hadrons have the type of version 15, `nCh` that of its like.
+"""
 
 _LEVEL = 1  # of ZSTD; level 5 takes half as long again and saves nothing on such columns
 
@@ -94,13 +105,15 @@ class _RootWriter(Writer):
             tree = self._make(name, columns, f"{name} of all generated events")
             if len(columns["run"]):
                 tree.extend(self._data(columns))
-        if self._descriptions:
-            self._file[DESCRIPTIONS] = json.dumps(self._descriptions, sort_keys=True)
         self._file.close()
 
     def abandon(self) -> None:
         """Let go of the file as it is."""
         self._file.close()
+
+    def _lines(self, columns: Columns) -> dict[str, str]:
+        """Return what is known of columns and of their counters."""
+        return describe([*columns, *map(counter, lists(columns))], self._descriptions)
 
     def _make(self, name: str, columns: Columns, title: str) -> Any:
         raise NotImplementedError
@@ -120,29 +133,78 @@ class TreeWriter(_RootWriter):
             key: data.layout.form.type if isinstance(data, ak.Array) else data.dtype
             for key, data in empty.items()
         }
-        return self._file.mktree(
+        tree = self._file.mktree(
             name,
             types,
             title=title,
-            counter_name=lambda collection: f"n{collection}",
+            counter_name=counter,
             field_name=lambda collection, field: f"{collection}_{field}",
+            initial_basket_capacity=1,
         )
+        _set_titles(tree, self._lines(columns))
+        return tree
 
     def _data(self, columns: Columns) -> dict[str, Any]:
         """Plain branches as arrays, collections as lists of records, which share one counter."""
         plain: dict[str, Any] = {k: v for k, v in columns.items() if not isinstance(v, Jagged)}
-        lists = to_events({k: v for k, v in columns.items() if isinstance(v, Jagged)})
-        return plain | {collection: lists[collection] for collection in lists.fields}
+        records = to_events({k: v for k, v in columns.items() if isinstance(v, Jagged)})
+        return plain | {collection: records[collection] for collection in records.fields}
 
 
 class RNTupleWriter(_RootWriter):
-    """Writes RNTuples: collections as records (`Muon.pt`), one cluster per block."""
+    """Writes RNTuples: flat fields, a counter `nMuon` per collection, one cluster per block."""
 
     format = "rntuple"
 
     def _make(self, name: str, columns: Columns, title: str) -> Any:
-        form = self._data({k: as_nano(k, part(v, 0, 0)) for k, v in columns.items()}).layout.form
+        empty = self._data({k: as_nano(k, part(v, 0, 0)) for k, v in columns.items()}).layout
+        lines = self._lines(columns)
+        contents = [
+            content.copy(parameters={"__doc__": lines[field]}) if field in lines else content
+            for field, content in zip(empty.fields, empty.contents, strict=True)
+        ]
+        form = ak.contents.RecordArray(contents, empty.fields).form
         return self._file.mkrntuple(name, form, description=title)
 
     def _data(self, columns: Columns) -> ak.Array:
-        return to_events(columns)
+        """Every column a field of its own; a counter before the first field of its collection."""
+        first = {member: collection for collection, member in lists(columns).items()}
+        fields: dict[str, ak.contents.Content] = {}
+        for name, column in columns.items():
+            if not isinstance(column, Jagged):
+                fields[name] = ak.contents.NumpyArray(column)
+                continue
+            if name in first:
+                counts = column.counts.astype(np.int32)
+                fields[counter(first[name])] = ak.contents.NumpyArray(counts)
+            content = ak.contents.NumpyArray(column.content)
+            fields[name] = ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), content)
+        entries = len(next(iter(columns.values())))
+        return ak.Array(ak.contents.RecordArray(list(fields.values()), list(fields), entries))
+
+
+def counter(collection: str) -> str:
+    """Return the name of the column that counts the objects of a collection."""
+    return f"n{collection}"
+
+
+def lists(columns: Columns) -> dict[str, str]:
+    """Return every collection of lists among columns, with the first column that belongs to it."""
+    found: dict[str, str] = {}
+    for name, column in columns.items():
+        if isinstance(column, Jagged):
+            found.setdefault(name.partition("_")[0], name)
+    return found
+
+
+def _set_titles(tree: Any, lines: Mapping[str, str]) -> None:
+    """Give the branches of a new tree their titles.
+
+    uproot (5.7) has no public way. It puts its own title into a record of each branch, and writes
+    the records when the tree is made and again when its first basket comes, if the tree was made
+    for one basket. In a tree without any entry the titles stay uproot's own.
+    """
+    cascading = getattr(tree, "_cascading", None)
+    for branch in getattr(cascading, "_branch_data", ()):
+        if "fTitle" in branch and branch["fName"] in lines:
+            branch["fTitle"] = lines[branch["fName"]]

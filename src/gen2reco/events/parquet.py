@@ -1,7 +1,8 @@
 """Parquet: columns `Muon_pt` with lists (or `Muon` as a list of structs), through pyarrow.
 
 Everything runs in the calling thread, so that one core stays one core; row groups are streamed, so
-memory stays flat.
+memory stays flat whatever their size. Arrow's own conversions from and to numpy are not used: they
+load pandas where it is installed, which takes most of a second.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WHAT = "Parquet"
+_READ_AHEAD = 1 << 18
+"""Bytes of a column read at a time; the default is all that a row group holds of it."""
+_NUMPY_NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
 class ParquetReader(Reader):
@@ -33,7 +37,7 @@ class ParquetReader(Reader):
     def __init__(self, path: Path) -> None:
         self._path = path
         with reading(path, _WHAT):
-            self._file = pq.ParquetFile(path, pre_buffer=False)
+            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_AHEAD)
             self._groups = [
                 self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
             ]
@@ -123,7 +127,7 @@ class ParquetReader(Reader):
             bits = np.frombuffer(array.buffers()[1] or b"", np.uint8)
             flags = np.unpackbits(bits, count=array.offset + len(array), bitorder="little")
             return flags[array.offset :].view(np.bool_)
-        numbers: np.ndarray = array.to_numpy(zero_copy_only=True)
+        numbers = _as_numpy(array)
         return numbers.astype(np.float32) if numbers.dtype == np.float16 else numbers
 
     def close(self) -> None:
@@ -145,14 +149,21 @@ def _first_null(array: Any) -> int:
     return int(np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False))[0])
 
 
+def _as_numpy(array: Any) -> np.ndarray:
+    """The numbers of an arrow array in which none is missing, as a view."""
+    kind = np.dtype(_NUMPY_NAMES.get(str(array.type), str(array.type)))
+    numbers = np.frombuffer(array.buffers()[1] or b"", kind)
+    return numbers[array.offset : array.offset + len(array)]
+
+
 def _list_parts(array: Any) -> tuple[np.ndarray, Any]:
     """Offsets from zero and the values between them; a missing list is an empty one."""
     if array.null_count or pa.types.is_fixed_size_list(array.type):
-        counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        counts = _as_numpy(pc.fill_null(pc.list_value_length(array), 0))
         offsets = np.zeros(len(counts) + 1, np.int64)
         np.cumsum(counts, out=offsets[1:])
         return offsets, array.flatten()
-    raw = array.offsets.to_numpy(zero_copy_only=True)
+    raw = _as_numpy(array.offsets)
     first, last = int(raw[0]), int(raw[-1])
     values = array.values
     if (first, last) != (0, len(values)):
@@ -212,6 +223,11 @@ class ParquetWriter(Writer):
 
 def _arrow(column: Column, kind: Any) -> Any:
     if isinstance(column, Jagged):
-        offsets = pa.array(column.offsets, pa.int32())
-        return pa.ListArray.from_arrays(offsets, pa.array(column.content), type=kind)
-    return pa.array(column, kind)
+        assert column.offsets[-1] < 2**31, "a row group holds far fewer numbers"
+        offsets = pa.py_buffer(column.offsets.astype(np.int32))
+        numbers = _arrow(column.content, kind.value_type)
+        return pa.Array.from_buffers(kind, len(column), [None, offsets], children=[numbers])
+    values = np.packbits(column, bitorder="little") if column.dtype == np.bool_ else column
+    return pa.Array.from_buffers(
+        kind, len(column), [None, pa.py_buffer(np.ascontiguousarray(values))]
+    )

@@ -18,6 +18,7 @@ import numpy as np
 from gen2reco.errors import EventFileError
 from gen2reco.events.blocks import Blocks
 from gen2reco.events.conform import conform, storable
+from gen2reco.events.descriptions import describe
 from gen2reco.events.files import ID_TYPES, open_reader
 from gen2reco.events.formats import make_writer, output_format
 from gen2reco.events.generated import Generated
@@ -53,7 +54,8 @@ class EventWriter:
         overwrite: replace an existing file.
         sidecar: entries to add to PATH.json, read when the file is complete.
         row_group: events in a row group, basket or cluster.
-        descriptions: column -> what it means, stored in the file.
+        descriptions: column -> what it means; goes before what `descriptions.describe` knows.
+            Stored in the file (title of a branch, description of a field) and in PATH.json.
 
     Attributes:
         path: file to write.
@@ -140,7 +142,8 @@ class EventWriter:
         if self._writer is None:
             if self._like is None:
                 self._like = {name: np.zeros(0, kind) for name, kind in ID_TYPES.items()}
-            self._writer = make_writer(self.format, self._temporary, self._descriptions)
+            lines = self._descriptions | describe(self._like, self._descriptions)
+            self._writer = make_writer(self.format, self._temporary, lines)
             self._writer.begin(self._like)
         return self._writer
 
@@ -200,6 +203,7 @@ class EventWriter:
             "sumw": self._sumw,
             "format": self.format,
             "columns": list(self._like or {}),
+            "descriptions": describe(self._like or {}, self._descriptions),
             **{
                 name: float(np.sum(np.asarray(runs[name])))
                 for name in ("genEventSumw", "genEventSumw2")

@@ -19,7 +19,7 @@ import numpy as np
 
 from gen2reco.events.layout import Jagged
 from gen2reco.rows.origins import things_named
-from gen2reco.rows.store import Source, Store
+from gen2reco.rows.store import Flat, Source
 from gen2reco.rows.values import Collection
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _named(events: Namespace, part: Part, entry: Index, fields: Mapping[str, Arr
     np.cumsum(np.bincount(entry, minlength=frame.size), out=offsets[1:])
     columns = {name: Jagged(offsets, np.asarray(values)) for name, values in fields.items()}
     known = {name: name for name in columns}
-    source = Source(part.name, known, Store(columns, frame), is_list=True)
+    source = Source(part.name, known, Flat(columns, frame), is_list=True)
     collection = Collection(source, source.elements)
     item: Any = collection
     if part.rows.kind == "event":

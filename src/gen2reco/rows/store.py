@@ -30,27 +30,60 @@ class Available(Protocol):
         """Column -> whether it holds a list per event."""
 
 
+class Flat:
+    """The flat columns of some events, read by name.
+
+    Attributes:
+        events: the frame with one entry per event.
+        used: names of the columns read so far.
+    """
+
+    def __init__(self, columns: Mapping[str, Any], events: int | Frame) -> None:
+        """Keep the columns.
+
+        Args:
+            columns: flat name -> array or Jagged.
+            events: how many there are, or their frame where other columns have it.
+        """
+        self._columns = columns
+        self._ready: dict[str, Any] = {}
+        self.events = Frame(events, "event") if isinstance(events, int) else events
+        self.used: set[str] = set()
+
+    def read(self, name: str) -> Any:
+        """Return a stored column and note that it was read; lists start at offset 0."""
+        self.used.add(name)
+        if name not in self._ready:
+            column = self._columns[name]
+            content = column.content if isinstance(column, Jagged) else column
+            if np.asarray(content).dtype.kind not in "biuf":
+                raise EventFileError(f"holds {np.asarray(content).dtype}, not numbers", branch=name)
+            if isinstance(column, Jagged):
+                offsets = np.asarray(column.offsets, np.int64)
+                column = Jagged(offsets - offsets[0], column.content[offsets[0] : offsets[-1]])
+            self._ready[name] = column
+        return self._ready[name]
+
+
 class Source:
     """The stored columns of a collection (`Jet_*`, lists) or of one object per event (`MET_*`)."""
 
-    def __init__(
-        self, name: str, fields: Mapping[str, str], store: Store, *, is_list: bool
-    ) -> None:
+    def __init__(self, name: str, fields: Mapping[str, str], flat: Flat, *, is_list: bool) -> None:
         self.name = name
         self.fields = fields
         self.is_list = is_list
-        self._store = store
+        self._flat = flat
         self._widened: dict[str, Array] = {}
 
     @cached_property
     def elements(self) -> Elements:
         """The frame of the collection; reads `pt`, or the first field where there is none."""
-        column = self._store.read(self.fields["pt" if "pt" in self.fields else min(self.fields)])
-        return Elements(self._store.events, column.offsets, self.name)
+        column = self._flat.read(self.fields["pt" if "pt" in self.fields else min(self.fields)])
+        return Elements(self._flat.events, column.offsets, self.name)
 
     def raw(self, field: str) -> Array:
         """Return a stored column as it is, flat."""
-        column = self._store.read(self.fields[field])
+        column = self._flat.read(self.fields[field])
         if not self.is_list:
             return np.asarray(column)
         if len(column.content) != self.elements.size:
@@ -69,26 +102,24 @@ class Source:
 
 
 class Store:
-    """The flat columns of some events.
+    """The columns of some events, by their flat names and as collections and objects.
+
+    It and what it hands out hold no reference back to it: a chunk's columns are freed with the
+    last use, not when the garbage collector comes by.
 
     Attributes:
         events: the frame with one entry per event.
         used: names of the columns read so far.
         made: names that namespaces of these events added, for hints.
+        sources: collections and objects by name.
     """
 
-    def __init__(self, columns: Mapping[str, Any], events: int | Frame) -> None:
-        """Keep the columns.
-
-        Args:
-            columns: flat name -> array or Jagged.
-            events: how many there are, or their frame where another store has it.
-        """
+    def __init__(self, columns: Mapping[str, Any], size: int) -> None:
         self._columns = columns
-        self._ready: dict[str, Any] = {}
         self._lists: dict[str, Elements] = {}
-        self.events = Frame(events, "event") if isinstance(events, int) else events
-        self.used: set[str] = set()
+        self._flat = Flat(columns, size)
+        self.events = self._flat.events
+        self.used = self._flat.used
         self.made: dict[str, None] = {}
         fields: defaultdict[str, dict[str, str]] = defaultdict(dict)
         lists: set[str] = set()
@@ -106,7 +137,7 @@ class Store:
                     for f, n in of.items()
                     if isinstance(columns[n], Jagged) == (prefix in lists)
                 },
-                self,
+                self._flat,
                 is_list=prefix in lists,
             )
             for prefix, of in fields.items()
@@ -131,17 +162,7 @@ class Store:
 
     def read(self, name: str) -> Any:
         """Return a stored column and note that it was read; lists start at offset 0."""
-        self.used.add(name)
-        if name not in self._ready:
-            column = self._columns[name]
-            content = column.content if isinstance(column, Jagged) else column
-            if np.asarray(content).dtype.kind not in "biuf":
-                raise EventFileError(f"holds {np.asarray(content).dtype}, not numbers", branch=name)
-            if isinstance(column, Jagged):
-                offsets = np.asarray(column.offsets, np.int64)
-                column = Jagged(offsets - offsets[0], column.content[offsets[0] : offsets[-1]])
-            self._ready[name] = column
-        return self._ready[name]
+        return self._flat.read(name)
 
     def column(self, name: str) -> Value | None:
         """Return a column by its flat name, per event or per object; None if there is none."""

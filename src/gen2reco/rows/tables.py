@@ -78,6 +78,8 @@ def build_table(
         building.add(item)
     weight = study.input.weight
     weights = names.evaluate(weight, "input.weight").values if weight else None
+    if weights is not None:
+        building.suspect("input.weight", weights[space.entry])
     building.look_for_nan()
     if targets:
         building.drop_offenders(where)
@@ -127,9 +129,9 @@ class _Building:
             self.drop(f"{item.label} has no value ({item.expression})", ~column.valid)
         values = column.values.astype(np.float64, copy=False)
         self.columns[item.block][item.name] = values
-        self._suspect(item.label, values, column.valid)
+        self.suspect(item.label, values, column.valid)
 
-    def _suspect(self, label: str, values: Numbers, valid: Flags) -> None:
+    def suspect(self, label: str, values: Numbers, valid: Flags | bool = True) -> None:
         """Mark the rows of a column that are NaN, infinite or absurd."""
         with np.errstate(invalid="ignore"):
             # One look at the largest value is enough where all is well: NaN survives the maximum.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 
@@ -26,7 +27,11 @@ class FrameError(Exception):
 
 
 class Frame:
-    """What a value has one entry for: the events of a chunk, or rows made from them."""
+    """What a value has one entry for: the events of a chunk, or rows made from them.
+
+    A frame holds coarser ones, never finer ones: what it knows of those is known weakly, so that
+    no circle keeps the arrays of a chunk alive.
+    """
 
     def __init__(
         self, size: int, label: str, parent: Frame | None = None, index: Index | None = None
@@ -36,7 +41,7 @@ class Frame:
         self._steps: list[tuple[Frame, Index]] = []
         if parent is not None and index is not None:
             self._steps.append((parent, index))
-        self._known: dict[Frame, Index | None] = {}
+        self._known: WeakKeyDictionary[Frame, Index | None] = WeakKeyDictionary()
 
     def index_into(self, other: Frame) -> Index | None:
         """Return, per entry, its position in a coarser frame; None where the two are unrelated."""
@@ -63,7 +68,7 @@ class Elements(Frame):
         super().__init__(int(offsets[-1]), label, *(step or ()))
         self.owner = owner
         self.offsets = offsets
-        self._laid_out: dict[Frame, Elements] = {}
+        self._laid_out: WeakValueDictionary[Frame, Elements] = WeakValueDictionary()
 
     @cached_property
     def event(self) -> Index:
@@ -78,13 +83,15 @@ class Elements(Frame):
 
     def laid_out(self, rows: Frame) -> Elements:
         """Return the frame with this list once for every one of `rows`."""
-        if rows not in self._laid_out:
+        elements = self._laid_out.get(rows)
+        if elements is None:
             chosen = rows.index_into(self.owner)
             if chosen is None:
                 raise FrameError(f"{self.label} and {rows.label}")
             offsets, flat = repeated(self.offsets, chosen)
-            self._laid_out[rows] = Elements(rows, offsets, self.label, (self, flat))
-        return self._laid_out[rows]
+            elements = Elements(rows, offsets, self.label, (self, flat))
+            self._laid_out[rows] = elements
+        return elements
 
 
 def common(frames: Sequence[Frame | None]) -> Frame | None:

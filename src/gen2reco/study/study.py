@@ -38,6 +38,11 @@ class Study(Block):
         default={}, description="named expressions, usable everywhere below"
     )
     parts: tuple[Part, ...] = Field(min_length=1)
+    describe: dict[str, str] = Field(
+        default={},
+        description="column that is written (`Jet_btag`) -> what it means, kept in the output;"
+        " names of NanoAOD have a meaning already",
+    )
     training: Training = Training()
     validation: Validation = Validation()
 
@@ -96,6 +101,20 @@ class Study(Block):
                     )
         for stage in self.stages:
             self.training_of(stage)
+        return self
+
+    @model_validator(mode="after")
+    def _only_columns_that_are_written_are_described(self) -> Study:
+        written = {
+            f"{collection}_{field}"
+            for part in self.parts
+            for collection, fields in part.output.items()
+            for field in fields
+        }
+        for name in self.describe:
+            if name not in written:
+                hint = nearest(name, written)
+                raise ValueError(f"describe: {name!r} is no column that a part writes.{hint}")
         return self
 
     @property

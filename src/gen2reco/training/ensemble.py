@@ -185,7 +185,7 @@ def _fit_in_processes(
     except WorkerError as error:
         raise TrainingError(
             "a process that trained an ensemble member was killed, perhaps for lack of memory; "
-            "resume, with fewer processes"
+            "resume with fewer workers"
         ) from error
 
 

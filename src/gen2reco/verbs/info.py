@@ -117,21 +117,22 @@ def _emulator_facts(emulator: Emulator) -> dict[str, Any]:
     for trained in emulator.parts:
         targets, conditions, *_ = trained.features.shape
         numbers = sum(parameter.numel() for parameter in trained.members[0].parameters())
-        rows = provenance.get("rows", {}).get(trained.part.name, {})
-        facts[f"part {trained.part.name}"] = [
+        name = trained.part.name
+        rows = provenance.get("rows", {}).get(name, {})
+        findings = provenance.get("findings", {}).get(name, [])
+        advice = provenance.get("advice", {}).get(name, [])
+        facts[f"part {name}"] = [
             (
                 f"model: {trained.part.model['kind']}, {numbers} parameters,"
                 f" ensemble of {len(trained.members)}"
             ),
             f"GEN: {conditions} conditions; RECO: {targets} features learned",
             f"rows: {rows.get('training', '?')} training, {rows.get('validation', '?')} validation",
+            *(f"found: {finding}" for finding in findings),
             *(
-                f"found: {finding}"
-                for finding in provenance.get("findings", {}).get(trained.part.name, [])
-            ),
-            *(
-                f"health: {advice}"
-                for advice in provenance.get("advice", {}).get(trained.part.name, [])
+                f"health: {item}"
+                for item in advice
+                if not any(finding in item for finding in findings)
             ),
         ]
     facts["trained on"] = [

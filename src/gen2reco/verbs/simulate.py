@@ -76,7 +76,7 @@ def simulate(
         output: RECO file, `.parquet` or `.root`.
         seed: seed of all random numbers.
         chunk: GEN events per step.
-        workers: processes; each uses one thread.
+        workers: processes, this one included; each uses one thread.
         oversample: RECO events per GEN event (`replica` column, weights divided by it).
         members: ensemble members to run (`member` column), for the systematic uncertainty.
         keep: GEN columns or patterns to carry along.
@@ -91,6 +91,7 @@ def simulate(
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
         StudyError: the study unfolds.
+        WorkerError: one of several processes was killed.
     """
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     if emulator.study.direction != "simulate":

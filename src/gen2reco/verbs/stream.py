@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import platform
 import time
 from collections import Counter, deque
-from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -15,21 +14,26 @@ import numpy as np
 import torch
 
 from gen2reco.emulator import Emulator, Simulated, load_emulator
+from gen2reco.emulator.assemble import event_weights
 from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gen2reco.events import EventSource
+    from gen2reco.events.layout import Columns
+
+    _Task = tuple[Columns, str, int]
+    """Events that are given, their file and the entry of the first."""
+    _Work = Callable[[_Task, Callable[[Any], None]], None]
 
 CHUNK = 10 * BLOCK
 """Events read per step: whole blocks of the models, small beside the memory of the libraries."""
-TASK = 100_000
-"""Events read in one task of a worker."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +73,6 @@ class Streamed:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What a worker needs to know to work on any range of entries."""
-
-    model: str
-    files: tuple[str, ...]
-    columns: tuple[str, ...]
-    chunk: int
-    options: Mapping[str, Any]
-
-
 def stream(
     model: Emulator | str | Path,
     emulator: Emulator,
@@ -108,7 +101,7 @@ def stream(
         progress: called with events done and in all.
 
     Raises:
-        StudyError, EventFileError, EmulatorError, OutputExistsError: as `simulate`.
+        StudyError, EventFileError, EmulatorError, OutputExistsError, WorkerError: as `simulate`.
     """
     begin = time.perf_counter()
     if chunk < 1 or workers < 1:
@@ -138,32 +131,37 @@ def stream(
     flagged: Counter[str] = Counter()
     spent = {"read": 0.0, "model": 0.0, "write": 0.0}
     done = events = 0
-    with EventWriter(output, format=file_format, overwrite=overwrite, sidecar=sidecar) as writer:
+    descriptions = dict(study.describe)
+    if study.input.weight:
+        descriptions.setdefault(study.input.weight, "the same as weight")
+    with EventWriter(
+        output,
+        format=file_format,
+        overwrite=overwrite,
+        sidecar=sidecar,
+        descriptions=descriptions,
+    ) as writer:
         if workers == 1:
             pieces = _made_here(emulator, source, columns, chunk, options, spent)
         else:
             if isinstance(model, Emulator):
                 raise EmulatorError("several workers load the emulator themselves: give its path")
-            job = _Job(
-                str(model),
-                tuple(str(file.path) for file in source.files),
-                tuple(columns),
-                chunk,
-                options,
+            pieces = _made_in_workers(
+                emulator, str(model), source, columns, chunk, options, workers
             )
-            pieces = _made_in_workers(job, source, workers)
-        for generated, simulated in pieces:
-            mark = time.perf_counter()
-            writer.count_generated(**generated)
-            writer.append(simulated.events)
-            dropped += simulated.dropped
-            flagged += simulated.flagged
-            done += len(generated["run"])
-            events += len(simulated.events)
-            sidecar |= {"generated": done, "dropped": dict(dropped), "flagged": dict(flagged)}
-            spent["write"] += time.perf_counter() - mark
-            if progress is not None:
-                progress(done, source.entries)
+        with closing(pieces):
+            for generated, simulated in pieces:
+                mark = time.perf_counter()
+                writer.count_generated(**generated)
+                writer.append(simulated.events)
+                dropped += simulated.dropped
+                flagged += simulated.flagged
+                done += len(generated["run"])
+                events += len(simulated.events)
+                sidecar |= {"generated": done, "dropped": dict(dropped), "flagged": dict(flagged)}
+                spent["write"] += time.perf_counter() - mark
+                if progress is not None:
+                    progress(done, source.entries)
         mark = time.perf_counter()
     spent["write"] += time.perf_counter() - mark
     busy = sum(spent.values())
@@ -183,15 +181,13 @@ def _made_here(
     chunk: int,
     options: Mapping[str, Any],
     spent: dict[str, float],
-    start: int = 0,
-    stop: int | None = None,
-) -> Iterator[tuple[dict[str, np.ndarray], Simulated]]:
+) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
     """Yield the counts of events read and what they became, chunk by chunk, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         mark = time.perf_counter()
-        for piece in source.chunks(size=chunk, columns=columns, start=start, stop=stop):
+        for piece in source.chunks(size=chunk, columns=columns):
             spent["read"] += time.perf_counter() - mark
             mark = time.perf_counter()
             simulated = emulator.simulate_chunk(
@@ -205,76 +201,61 @@ def _made_here(
         torch.set_num_threads(threads)
 
 
-def _generated(columns: Mapping[str, Any], weight: str) -> dict[str, np.ndarray]:
-    run = np.asarray(columns["run"])
-    weights = np.asarray(columns[weight], dtype=np.float64) if weight else np.ones(len(run))
+def _generated(columns: Columns, weight: str) -> dict[str, np.ndarray]:
     return {
-        "run": run,
+        "run": np.asarray(columns["run"]),
         "luminosityBlock": np.asarray(columns["luminosityBlock"]),
-        "weight": weights,
+        "weight": event_weights(columns, weight),
     }
 
 
-_worker: dict[str, Any] = {}
-"""State of a worker process: its job, emulator and source, set once when it starts."""
-
-
-def _start_worker(job: _Job) -> None:
-    torch.set_num_threads(1)
-    emulator = load_emulator(job.model)
-    inputs = emulator.study.input
-    _worker.update(
-        job=job,
-        emulator=emulator,
-        source=open_events(job.files, tree=inputs.tree, units=inputs.units),
-    )
-
-
-def _made_range(
-    start: int, stop: int
-) -> list[tuple[dict[str, np.ndarray], dict[str, Any], Any, Any]]:
-    job: _Job = _worker["job"]
-    spent = {"read": 0.0, "model": 0.0}
-    return [
-        (generated, flat_columns(simulated.events), simulated.dropped, simulated.flagged)
-        for generated, simulated in _made_here(
-            _worker["emulator"],
-            _worker["source"],
-            job.columns,
-            job.chunk,
-            job.options,
-            spent,
-            start,
-            stop,
-        )
-    ]
-
-
 def _made_in_workers(
-    job: _Job, source: EventSource, workers: int
-) -> Iterator[tuple[dict[str, np.ndarray], Simulated]]:
-    """Yield chunks in the order of the input.
+    emulator: Emulator,
+    path: str,
+    source: EventSource,
+    columns: Sequence[str],
+    chunk: int,
+    options: Mapping[str, Any],
+    workers: int,
+) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
+    """Yield chunks in the order of the input, made by so many processes, this one included.
 
-    Meanwhile `workers` processes work ahead, by at most two tasks each.
+    Reading and writing stay here, so that every file is opened and decoded once; whenever the
+    others have enough to do, and before they have started, this process works on them as well.
     """
-    # A task is a run of chunks about as long as a row group, which is read as a whole.
-    step = job.chunk * max(1, TASK // job.chunk)
-    starts = iter(range(0, source.entries, step))
-    pending: deque[Future[Any]] = deque()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(job,)
-    ) as pool:
-        try:
-            while True:
-                while len(pending) < 2 * workers and (start := next(starts, None)) is not None:
-                    pending.append(
-                        pool.submit(_made_range, start, min(start + step, source.entries))
-                    )
-                if not pending:
-                    return
-                for generated, columns, dropped, flagged in pending.popleft().result():
-                    yield generated, Simulated(to_events(columns), dropped, flagged)
-        finally:
-            for future in pending:
-                future.cancel()
+    under_way: deque[dict[str, np.ndarray]] = deque()
+
+    def tasks() -> Iterator[_Task]:
+        for piece in source.chunks(size=chunk, columns=columns):
+            given = flat_columns(piece.events)
+            under_way.append(_generated(given, emulator.study.input.weight))
+            yield given, piece.file, piece.start
+
+    first = [flat_columns(piece.events) for piece in source.chunks(1, columns, stop=1)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with Crew(_start_worker, (path, options, first), processes=workers - 1) as crew:
+            here = _worker(emulator, options)
+            for _, (made, dropped, flagged) in crew.run(tasks(), ahead=2, in_order=True, here=here):
+                yield under_way.popleft(), Simulated(to_events(made), dropped, flagged)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _start_worker(path: str, options: Mapping[str, Any], first: Sequence[Columns]) -> _Work:
+    """Load the emulator and use it once, which compiles its kernels and those of the rows."""
+    torch.set_num_threads(1)
+    emulator = load_emulator(path)
+    for columns in first:
+        emulator.simulate_chunk(to_events(columns), **{**options, "policy": "flag"})
+    return _worker(emulator, options)
+
+
+def _worker(emulator: Emulator, options: Mapping[str, Any]) -> _Work:
+    def work(task: _Task, report: Callable[[Any], None]) -> None:
+        given, file, start = task
+        made = emulator.simulate_chunk(to_events(given), where=file, first=start, **options)
+        report((flat_columns(made.events), made.dropped, made.flagged))
+
+    return work

@@ -85,7 +85,8 @@ class Trained:
                 for reason, count in sorted(self.dropped[name].items())
             ]
             lines += [f"  found: {finding}" for finding in self.findings[name]]
-            lines += [f"  health: {item}" for item in self.advice[name]]
+            told = set(self.findings[name])
+            lines += [f"  health: {item}" for item in self.advice[name] if item.message not in told]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

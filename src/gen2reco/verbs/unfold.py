@@ -72,7 +72,7 @@ def unfold(
         draws: GEN events per RECO event (`replica` column, weights divided by it).
         seed: seed of all random numbers.
         chunk: RECO events per step.
-        workers: processes; each uses one thread.
+        workers: processes, this one included; each uses one thread.
         members: ensemble members to run (`member` column), for the systematic uncertainty.
         keep: columns or patterns to carry along.
         policy: for RECO values that are not finite: `error`, `drop` or `flag`.
@@ -85,6 +85,7 @@ def unfold(
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, cannot unfold, or has fewer members.
+        WorkerError: one of several processes was killed.
     """
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     check_unfolds(emulator)
