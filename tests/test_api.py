@@ -25,6 +25,7 @@ PUBLIC = [
     "schema",
     "simulate",
     "train",
+    "unfold",
     "validate",
     "write_events",
 ]

@@ -210,7 +210,8 @@ def evaluate_output(
         generated: target component -> numbers per row, in physics units.
 
     Returns:
-        Collection -> field -> numbers per row: bool for flags and conditions, int64 for what is
+        Collection -> field -> numbers per row, [rows] or, where the output lists several objects,
+        [rows, objects]: bool for flags and conditions, int64 for what is
         whole by construction (indices, signs of integers, targets of kind integer and category),
         else float64.
 
@@ -222,17 +223,31 @@ def evaluate_output(
     written: dict[str, dict[str, Array]] = {}
     for collection, fields in part.output.items():
         written[collection] = {}
-        for name, expression in fields.items():
+        objects = max(
+            (len(text) for text in fields.values() if not isinstance(text, str)), default=0
+        )
+        for name, text in fields.items():
             label = f"part {part.name}, output {collection}.{name}"
-            column = rows.evaluate(expression, label)
-            if not column.valid.all():
-                entry = table.entry[np.argmin(column.valid)]
-                raise StudyError(
-                    f"{label}: `{expression}` has no value in {np.count_nonzero(~column.valid)}"
-                    f" rows, first in event {entry} of the chunk; give one with if_else(...)"
-                )
-            written[collection][name] = column.values
+            found = [
+                _written(rows, one, label, table)
+                for one in ((text,) if isinstance(text, str) else text)
+            ]
+            if objects:
+                found = found if len(found) == objects else found * objects
+            written[collection][name] = np.stack(found, axis=1) if objects else found[0]
     return written
+
+
+def _written(rows: Namespace, expression: str, label: str, table: Table) -> Array:
+    """Return the numbers per row of one output expression."""
+    column = rows.evaluate(expression, label)
+    if not column.valid.all():
+        entry = table.entry[np.argmin(column.valid)]
+        raise StudyError(
+            f"{label}: `{expression}` has no value in {np.count_nonzero(~column.valid)}"
+            f" rows, first in event {entry} of the chunk; give one with if_else(...)"
+        )
+    return column.values
 
 
 def typed(part: Part, generated: Mapping[str, Array]) -> dict[str, Array]:

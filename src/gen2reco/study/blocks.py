@@ -247,9 +247,10 @@ class Part(Block):
     rows: Rows = Rows()
     condition: tuple[Condition, ...] = ()
     target: tuple[Target, ...] = Field(min_length=1)
-    output: dict[str, dict[str, Expression]] = Field(
+    output: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
         default={},
-        description="RECO collections to write: field -> expression on target names and GEN",
+        description="RECO collections to write: field -> expression on target names and GEN; in"
+        " rows of kind event a list of expressions writes several objects, by falling pt",
     )
     model: dict[str, Any] = Field(
         default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
@@ -285,6 +286,18 @@ class Part(Block):
             raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
         if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
             raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
+        return self
+
+    @model_validator(mode="after")
+    def _objects_are_whole(self) -> Part:
+        for collection, fields in self.output.items():
+            counts = {len(text) for text in fields.values() if not isinstance(text, str)}
+            if counts and self.rows.kind != "event":
+                raise ValueError(f"output {collection}: lists are for rows of kind 'event'")
+            if len(counts) > 1 or 0 in counts:
+                raise ValueError(
+                    f"output {collection}: its fields list different numbers of objects"
+                )
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from importlib.metadata import version
@@ -99,6 +99,7 @@ def train(
     output: str | Path = "model",
     *,
     overrides: Mapping[str, Any] | None = None,
+    factor: np.ndarray | None = None,
     resume: bool = False,
     overwrite: bool = False,
     workers: int = 1,
@@ -114,6 +115,8 @@ def train(
         output: folder (or `.zip`) of the emulator. Checkpoints go to `OUTPUT.training` beside it
             until it is done.
         overrides: dotted key -> value, set in the study before it is checked.
+        factor: factor on the weight of each row, in the order of `read_tables`, for a study of one
+            part: to train on another GEN than that of the files.
         resume: go on from the checkpoints of an interrupted run; the result is the same as without
             interruption.
         overwrite: replace an existing emulator and forget old checkpoints.
@@ -142,6 +145,9 @@ def train(
         files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
     )
     tables, reference = read_tables(study, source)
+    if factor is not None:
+        ((name, table),) = tables.items()
+        tables[name] = replace(table, weight=table.weight * factor)
 
     for part in study.stages:
         models.parse(part.model)
@@ -181,6 +187,7 @@ def train(
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "seed": study.training.seed,
+        "weighted": factor is not None,
         "licence": "",
     }
     layout = reco_layout(study, source)
