@@ -219,7 +219,7 @@ class _Fit:
         if factor.shape != self._weight.shape or not np.all(np.isfinite(factor) & (factor > 0)):
             raise SampleError("the prior must be a positive number for each simulated event")
         expected = self._weight[self._has_reco] * factor[self._has_reco]
-        return factor * (self._seen.sum() / expected.sum())
+        return np.asarray(factor * (self._seen.sum() / expected.sum()))
 
     def iterate(self, push: Reals, fakes: Reals | None) -> tuple[Reals, Reals, float]:
         """Return the new factors on the truth, the weights of fakes, and how far RECO was off."""
