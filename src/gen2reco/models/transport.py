@@ -70,6 +70,11 @@ class MapConfig(_Settings):
         description="a response depends on its own particle alone, not on the whole event",
     )
     turns: bool = Field(default=False, description="responses change directions too")
+    radiated: int = Field(
+        default=0,
+        ge=0,
+        description="further candidates for the `ordered` RECO particles, from recoil and noise",
+    )
     width: Weight = Field(default=0.02, description="deviation of the log response at the start")
 
     def build(
@@ -93,6 +98,7 @@ class MapConfig(_Settings):
             lanes=self.noise,
             local=self.local,
             turns=self.turns,
+            radiated=self.radiated,
             width=self.width,
         )
 
@@ -232,6 +238,15 @@ class Transport(Model):
                     f"model.{side}: its particles take {columns_of(particles)} columns, but the"
                     f" study has {count}"
                 )
+        if config.decoder.radiated and not (
+            config.decoder.form == "responses" and len(reco) - 1 in config.ordered
+        ):
+            raise StudyError(
+                "model.decoder.radiated: needs form 'responses' and the last RECO particle among"
+                " `ordered`: candidates are like it and compete with it"
+            )
+        if config.encoder.radiated:
+            raise StudyError("model.encoder.radiated: nothing is radiated on the way to GEN")
         starts = _starts(config.starts, "starts", len(reco), len(gen))
         self.starts = starts
         self.decoder = config.decoder.build(gen, reco, starts, config.gen_systems)
@@ -297,11 +312,11 @@ class Transport(Model):
         """Return RECO momenta of GEN momenta, [rows, particles, 4]."""
         found: Tensor = self.decoder(momenta, noise)
         if self.config.ordered:
-            chosen = list(self.config.ordered)
-            group = found[:, chosen]
+            chosen, count = list(self.config.ordered), len(self.config.reco)
+            group = found[:, [*chosen, *range(count, found.shape[1])]]
             order = transverse(group).argsort(dim=1, descending=True, stable=True)
-            group = group.gather(1, order[..., None].expand(-1, -1, 4))
-            found = found.clone()
+            group = group.gather(1, order[:, : len(chosen), None].expand(-1, -1, 4))
+            found = found[:, :count].clone()
             found[:, chosen] = group
         return found
 

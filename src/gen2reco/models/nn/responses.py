@@ -7,6 +7,7 @@ Each takes momenta [rows, particles in, 4] and noise [rows, `noise`] and gives m
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 UNIT = 50.0
 """GeV that networks see as 1."""
+SOFT_PT = 15.0
+"""Typical transverse momentum in GeV of a fresh radiated particle."""
 SMALL = 1e-3
 """Largest weight of a fresh last layer."""
 SOFT = 1.0
@@ -116,6 +119,8 @@ class Responses(nn.Module):
         lanes: normal numbers per particle.
         local: whether a particle's response depends on this particle alone.
         turns: whether directions change too.
+        radiated: further particles behind those of `second`, all like its last: the first recoils
+            against the sum of what comes in, the others come from noise alone.
         width: deviation of the logarithm of the response at the start.
     """
 
@@ -130,12 +135,18 @@ class Responses(nn.Module):
         lanes: int,
         local: bool,
         turns: bool,
+        radiated: int,
         width: float,
     ) -> None:
         super().__init__()
         self.second, self.starts = tuple(second), list(starts)
         self.systems, self.local, self.turns = tuple(systems), local, turns
-        self.lanes, self.noise = lanes, lanes * len(second)
+        self.lanes, self.noise = lanes, lanes * len(second) + 4 * radiated
+        self.radiated = radiated
+        self.radiation = None
+        if radiated:
+            self.radiation = network((4 + 2 + radiated, *hidden, 4), nn.SiLU)
+            _silence(self.radiation)
         self.names = [particle.like or str(i) for i, particle in enumerate(second)]
         inputs = OWN + lanes
         if not local:
@@ -152,7 +163,8 @@ class Responses(nn.Module):
         """Return momenta [rows, particles out, 4]."""
         start = momenta[:, self.starts]
         own = _own(start)
-        numbers = noise.reshape(len(noise), len(self.second), self.lanes)
+        count = self.lanes * len(self.second)
+        numbers = noise[:, :count].reshape(len(noise), len(self.second), self.lanes)
         inputs = torch.cat([own, numbers], 2)
         if not self.local:
             everything = [_own(momenta).flatten(1)]
@@ -173,8 +185,44 @@ class Responses(nn.Module):
         mass = torch.exp(changes[..., 3].clamp(-3.0, 3.0)) * start[..., 3]
         fixed = mass.new_tensor([particle.mass for particle in self.second])
         free = torch.tensor([particle.count == 4 for particle in self.second], device=mass.device)
-        moved = torch.cat([moved[..., :3], torch.where(free, mass, fixed)[..., None]], 2)
-        return _above_thresholds(moved, self.second)
+        flat = mass.new_tensor([float(particle.count > 2) for particle in self.second])
+        forward = moved[..., 2] * flat
+        moved = torch.stack([*moved[..., :2].unbind(2), forward, torch.where(free, mass, fixed)], 2)
+        particles = [*self.second, *([self.second[-1]] * self.radiated)]
+        if self.radiation is not None:
+            moved = torch.cat([moved, self._radiated(momenta, noise[:, count:])], 1)
+        return _above_thresholds(moved, particles)
+
+    def _radiated(self, momenta: Tensor, noise: Tensor) -> Tensor:
+        """Return momenta [rows, radiated, 4] of particles that come from no other."""
+        assert self.radiation is not None
+        numbers = noise.reshape(len(noise), self.radiated, 4)
+        total = momenta[..., :3].sum(1)
+        own = torch.stack(
+            [torch.log(transverse(total) / UNIT + LEAST), total[:, 2] / (10 * UNIT)], 1
+        )
+        which = torch.eye(self.radiated, dtype=noise.dtype, device=noise.device)
+        inputs = torch.cat(
+            [
+                numbers,
+                own[:, None].expand(-1, self.radiated, -1),
+                which.expand(len(noise), -1, -1),
+            ],
+            2,
+        )
+        change = self.radiation(inputs)
+        log_pt = torch.full_like(change[..., 0], math.log(SOFT_PT))
+        log_pt[:, 0] = torch.log(transverse(total))
+        phi = torch.pi * torch.erf(numbers[..., 2] / math.sqrt(2.0))
+        away = torch.atan2(-total[:, 1], -total[:, 0])
+        phi = torch.cat([(away + 0.3 * numbers[:, 0, 2])[:, None], phi[:, 1:]], 1)
+        pt = torch.exp((log_pt + 0.5 * numbers[..., 0] + change[..., 0]).clamp(-3.0, 7.0))
+        eta = (1.5 * numbers[..., 1] + change[..., 1]).clamp(-5.0, 5.0)
+        phi = phi + 0.1 * change[..., 2]
+        mass = torch.exp((1.5 + 0.5 * numbers[..., 3] + change[..., 3]).clamp(-3.0, 5.0))
+        return torch.stack(
+            [pt * torch.cos(phi), pt * torch.sin(phi), pt * torch.sinh(eta), mass], 2
+        )
 
 
 OWN = 3

@@ -6,6 +6,7 @@ weight one.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +17,23 @@ def directions(columns: int, count: int, generator: torch.Generator | None = Non
     return drawn / drawn.square().sum(0, keepdim=True).sqrt()
 
 
+def in_order(values: Tensor) -> Tensor:
+    """Return every column of [rows, columns] by rising value, as [columns, rows].
+
+    numpy sorts float32 with the processor's vector instructions: on one core five times as fast as
+    torch where a gradient needs the order, twenty times where none does.
+    """
+    columns = values.t().contiguous()
+    if columns.device.type != "cpu":
+        return columns.sort(1).values
+    if not columns.requires_grad:
+        return torch.from_numpy(np.sort(columns.numpy(), axis=1))
+    return columns.gather(1, torch.from_numpy(np.argsort(columns.detach().numpy(), axis=1)))
+
+
 def axis_distances(first: Tensor, second: Tensor) -> Tensor:
     """Return W2^2 of every column, [columns]: the mean squared difference of sorted values."""
-    return (first.sort(0).values - second.sort(0).values).square().mean(0)
+    return (in_order(first) - in_order(second)).square().mean(1)
 
 
 def sliced_distance(first: Tensor, second: Tensor, along: Tensor) -> Tensor:
@@ -32,18 +47,15 @@ def widest_direction(first: Tensor, second: Tensor, along: Tensor) -> Tensor:
 
 
 def ranks(values: Tensor, knots: Tensor) -> Tensor:
-    """Return where values [rows, columns] lie among quantiles [knots, columns], from 0 to 1.
+    """Return where values [columns, rows] lie among quantiles [columns, knots], from 0 to 1.
 
     Between two quantiles the rank is linear in the value. Beyond the outer ones it goes on with the
     slope of the last piece, so that far values are still pulled back.
     """
-    count = len(knots) - 1
-    columns = knots.t().contiguous()
-    piece = torch.searchsorted(columns, values.detach().t().contiguous()) - 1
-    piece = piece.clamp(0, count - 1)
-    low, high = columns.gather(1, piece), columns.gather(1, piece + 1)
-    share = (values.t() - low) / (high - low).clamp(min=1e-6)
-    return ((piece + share) / count).t()
+    count = knots.shape[1] - 1
+    piece = (torch.searchsorted(knots, values.detach().contiguous()) - 1).clamp(0, count - 1)
+    low, high = knots.gather(1, piece), knots.gather(1, piece + 1)
+    return (piece + (values - low) / (high - low).clamp(min=1e-6)) / count
 
 
 def rank_distances(simulated: Tensor, data: Tensor, pieces: int) -> Tensor:
@@ -57,8 +69,8 @@ def rank_distances(simulated: Tensor, data: Tensor, pieces: int) -> Tensor:
         data: [rows, columns]; its quantiles define the ranks.
         pieces: quantiles between which ranks are linear.
     """
-    ordered = data.sort(0).values
+    ordered = in_order(data)
     places = torch.linspace(0, len(data) - 1, pieces + 1).round().long()
-    knots = ordered[places.to(data.device)]
-    found = ranks(simulated.sort(0).values, knots)
-    return 12.0 * (found - ranks(ordered, knots)).square().mean(0)
+    knots = ordered[:, places.to(data.device)].contiguous()
+    found = ranks(in_order(simulated), knots)
+    return 12.0 * (found - ranks(ordered, knots)).square().mean(1)
