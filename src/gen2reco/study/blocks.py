@@ -94,11 +94,29 @@ class Rows(Block):
         description="for kind spurious: the part whose `gen`, `reco` and `match` leave these RECO"
         " objects without a partner",
     )
+    select_gen: Expression = Field(
+        default="",
+        description="for pairing unpaired: events whose GEN side is learned, within `select`",
+    )
+    select_reco: Expression = Field(
+        default="",
+        description="for pairing unpaired: events whose RECO side is learned, within `select`",
+    )
     counts: bool = Field(
         default=False,
         description="learn how many RECO objects a row has (0 or 1 per GEN object; the spurious"
         " ones of an event) instead of what they are like; `presence` of a part adds such a part",
     )
+
+    @model_validator(mode="after")
+    def _sides_are_of_events(self) -> Rows:
+        if self.pairing == "unpaired" and self.kind != "event":
+            raise ValueError("pairing 'unpaired' is for rows of kind 'event'")
+        if self.pairing != "unpaired" and (self.select_gen or self.select_reco):
+            raise ValueError(
+                "select_gen and select_reco are for pairing 'unpaired'; else use the study's select"
+            )
+        return self
 
     @model_validator(mode="after")
     def _objects_need_collections(self) -> Rows:
@@ -301,6 +319,18 @@ class Part(Block):
         return self
 
     @model_validator(mode="after")
+    def _unpaired_targets_know_no_gen(self) -> Part:
+        if self.rows.pairing != "unpaired":
+            return self
+        for target in self.target:
+            if target.relative_to or any(spec.given for spec in target.transform):
+                raise ValueError(
+                    f"target {', '.join(target.name)}: unpaired rows have no partner, so a target"
+                    " can neither be relative to GEN nor have transforms with `given`"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_unique(self) -> Part:
         names = [c.name for c in self.condition] + [n for t in self.target for n in t.name]
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -334,6 +364,10 @@ class Training(Block):
     )
     patience: int = Field(
         default=0, ge=0, description="epochs without improvement before stopping; 0: all epochs"
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best",
+        description="which epoch's weights stay; last: where the validation loss is mostly noise",
     )
     members: int = Field(
         default=1, ge=1, description="ensemble: member 0 is nominal, the others are bootstraps"

@@ -28,6 +28,7 @@ from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
+from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import Part, Study, load_study
 from gen2reco.training import Ensemble, check_health, fit_ensembles
 
@@ -224,12 +225,24 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
     collected: dict[str, list[Table]] = {part.name: [] for part in study.stages}
+    reco_sides: dict[str, list[Table]] = {part.name: [] for part in study.stages}
     reference: ak.Array | None = None
     for chunk in source.chunks(columns=list(needed)):
         usable = np.ones(len(chunk.events), dtype=bool)
         names = Namespace(chunk.events, study.define)
         for part in study.stages:
-            table = build_table(study, part, names, targets=True, where=chunk.file)
+            unpaired = part.rows.pairing == "unpaired"
+            table = build_table(
+                study,
+                part,
+                names,
+                targets=True,
+                where=chunk.file,
+                side="gen" if unpaired else "both",
+            )
+            if unpaired:
+                other = build_table(study, part, names, targets=True, where=chunk.file, side="reco")
+                reco_sides[part.name].append(other.take(split(other.keys) <= VALIDATION))
             if part.rows.kind == "event":
                 usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
             collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
@@ -237,7 +250,12 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
                 names = with_part(names, part, table, typed(part, table.target))
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
-    tables = {name: Table.concatenate(pieces) for name, pieces in collected.items()}
+    tables = {
+        name: join_chunks(pieces, reco_sides[name])
+        if reco_sides[name]
+        else Table.concatenate(pieces)
+        for name, pieces in collected.items()
+    }
     for name, table in tables.items():
         if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
             reasons = ", ".join(
@@ -317,7 +335,7 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
         part,
         learned,
         settings.seed,
-        standardize=part.model["kind"] != "quantile",
+        plain=models.plain_sides(part.model),
         levels=models.takes_levels(part.model),
     )
     train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
@@ -333,6 +351,7 @@ def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
         findings=[str(finding) for finding in prepared.features.findings],
         targets=prepared.features.target_names,
         conditions=prepared.features.condition_names,
+        paired=prepared.part.rows.pairing != "unpaired",
     )
 
 
