@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-"""Names that become names of files and folders."""
+from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
+from gen2reco.study.judging import Judging
 
 PRESENCE = ".presence"
 """Behind a part's name: the name of the part that says which of its objects there are."""
 NUMBER = "how_many"
 """Target of such a part."""
-
-Expression = Annotated[
-    str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)
-]
-"""Text in the expression language of `gen2reco.rows.expressions`; a number stands for itself."""
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that an expression could not use."""
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise ValueError(f"{name!r} cannot be used in expressions; take letters, digits and _")
-
-
-class Block(BaseModel):
-    """A frozen block of a study that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Input(Block):
@@ -205,42 +181,6 @@ class Target(Block):
         return self
 
 
-class Response(Block):
-    """RECO relative to GEN, as it is judged."""
-
-    reco: Expression
-    gen: Expression
-    kind: Literal["ratio", "difference", "angle"] = "difference"
-
-
-class Judging(Block):
-    """How the rows of a part are judged, beside the whole events; expressions per row.
-
-    In rows of kind `object`, `gen` and `reco` are the objects of the row, `reco` with the fields
-    that the part writes: those of the file in FullSim, those that were drawn in FastSim. In rows of
-    kind `spurious` there is `reco` alone, in rows of kind `event` what the study defines.
-    """
-
-    quantities: dict[str, Expression] = Field(
-        default={},
-        description="RECO quantities to compare; empty: all fields that the part writes and that"
-        " the files have, indices left out",
-    )
-    responses: dict[str, Response] = Field(
-        default={}, description="RECO relative to GEN to compare; empty: targets with relative_to"
-    )
-    bins: dict[str, Expression] = Field(
-        default={},
-        description="GEN quantities against which efficiency, response and flags are shown",
-    )
-    groups: dict[str, Expression] = Field(
-        default={}, description="classes of GEN objects that are judged apart: flavours"
-    )
-    flags: dict[str, Expression] = Field(
-        default={}, description="RECO flags whose rate is judged per group and against the bins"
-    )
-
-
 class Presence(Block):
     """How many RECO objects a row has: 0 or 1 per GEN object, any number of spurious ones."""
 
@@ -365,10 +305,6 @@ class Training(Block):
     patience: int = Field(
         default=0, ge=0, description="epochs without improvement before stopping; 0: all epochs"
     )
-    keep: Literal["best", "last"] = Field(
-        default="best",
-        description="which epoch's weights stay; last: where the validation loss is mostly noise",
-    )
     members: int = Field(
         default=1, ge=1, description="ensemble: member 0 is nominal, the others are bootstraps"
     )
@@ -380,31 +316,3 @@ class Training(Block):
         if self.patience and self.keep == "last":
             raise ValueError("`patience` stops at the best epoch; with `keep: last` there is none")
         return self
-
-
-class Validation(Block):
-    """How FullSim and FastSim are compared."""
-
-    select: Expression = Field(
-        default="", description="final selection, applied to FullSim and FastSim alike"
-    )
-    quantities: dict[str, Expression] = Field(default={}, description="RECO quantities to compare")
-    responses: dict[str, Response] = Field(
-        default={}, description="RECO relative to GEN to compare"
-    )
-    regions: dict[str, Expression] = Field(
-        default={},
-        description="selections of an analysis: the number of events that pass is compared on the"
-        " same GEN events",
-    )
-    gen: dict[str, Expression] = Field(
-        default={},
-        description="GEN quantities of the event that the classifier sees beside RECO; empty: the"
-        " conditions of the only part",
-    )
-    labels: dict[str, str] = Field(
-        default={}, description="axis labels (LaTeX between dollars), unit in brackets"
-    )
-    response_bins: dict[str, Expression] = Field(
-        default={}, description="GEN quantities in whose bins scale and resolution are shown"
-    )

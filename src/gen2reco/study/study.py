@@ -7,16 +7,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
-from gen2reco.study.blocks import (
-    FILE_NAME,
-    Block,
-    Expression,
-    Input,
-    Part,
-    Training,
-    Validation,
-    check_name,
-)
+from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
+from gen2reco.study.blocks import Input, Part, Training
+from gen2reco.study.judging import Validation
 
 
 class Study(Block):
