@@ -21,6 +21,7 @@ from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeated_events
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
@@ -126,12 +127,12 @@ def simulate(
     if chunk < 1 or workers < 1:
         raise StudyError(f"chunk and workers must be at least 1, not {chunk} and {workers}")
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    emulator.check_options(oversample=oversample, members=members, policy=policy)
     source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
-    try:
+    refuse_input_as_output(source, output)
+    with naming(source, "the emulator cannot read its GEN here"):
         columns = emulator.columns_needed(source, keep)
-    except StudyError as error:
-        names = ", ".join(str(file.path) for file in source.files)
-        raise StudyError(f"{names}: the emulator cannot read its GEN here: {error}") from error
+    refuse_repeated_events(source)
     options = {
         "seed": seed,
         "oversample": oversample,
