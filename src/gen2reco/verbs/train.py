@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from gen2reco import models
-from gen2reco.emulator import Emulator, TrainedPart, save_emulator
+from gen2reco.emulator import Emulator, TrainedPart, check_replaceable, save_emulator
 from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.reference import write_reference
-from gen2reco.errors import OutputExistsError, TrainingError
+from gen2reco.errors import EventFileError, OutputExistsError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.features import PartFeatures
@@ -31,6 +31,7 @@ from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with
 from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import Part, Study, load_study
 from gen2reco.training import Ensemble, check_health, fit_ensembles
+from gen2reco.verbs.inputs import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +146,8 @@ def train(
     source = open_events(
         files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
     )
-    tables, reference = read_tables(study, source)
+    with naming(source, "the study does not fit these events"):
+        tables, reference = read_tables(study, source)
     if factor is not None:
         ((name, table),) = tables.items()
         tables[name] = replace(table, weight=table.weight * factor)
@@ -221,6 +223,8 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
         Name of part or presence -> table, and the first events (all columns read) that fill a row
         in every part with one row per event.
     """
+    if not source.entries:
+        raise EventFileError("there are no events to learn from", file=source.label)
     needed: dict[str, None] = {}
     for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
@@ -370,8 +374,7 @@ def _gen_only(emulator: Emulator, source: EventSource, events: ak.Array) -> ak.A
 
 
 def _prepare(output: Path, scratch: Path, *, resume: bool, overwrite: bool) -> None:
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
+    check_replaceable(output, overwrite=overwrite)
     if scratch.exists() and not resume:
         if not overwrite:
             raise OutputExistsError(
