@@ -262,15 +262,17 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     }
     for name, table in tables.items():
         if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
-            reasons = ", ".join(
-                f"{reason}: {count}" for reason, count in sorted(table.dropped.items())
-            )
-            raise TrainingError(
-                f"part {name!r} has {len(table)} rows from {source.entries} events: too few to"
-                f" learn from. Left out: {reasons or 'nothing'}. Check `select` and the files."
-            )
+            raise _too_few(name, table, source)
     assert reference is not None
     return tables, reference
+
+
+def _too_few(name: str, table: Table, source: EventSource) -> TrainingError:
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(table.dropped.items()))
+    return TrainingError(
+        f"part {name!r} has {len(table)} rows from {source.entries} events: too few to learn from."
+        f" Left out: {reasons or 'nothing'}. Check `select` and the files."
+    )
 
 
 def reco_layout(study: Study, source: EventSource) -> RecoLayout:
