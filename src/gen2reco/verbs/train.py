@@ -228,43 +228,43 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     needed: dict[str, None] = {}
     for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
-    collected: dict[str, list[Table]] = {part.name: [] for part in study.stages}
-    reco_sides: dict[str, list[Table]] = {part.name: [] for part in study.stages}
+    collected: dict[str, tuple[list[Table], list[Table]]] = {
+        part.name: ([], []) for part in study.stages
+    }
     reference: ak.Array | None = None
     for chunk in source.chunks(columns=list(needed)):
         usable = np.ones(len(chunk.events), dtype=bool)
         names = Namespace(chunk.events, study.define)
         for part in study.stages:
-            unpaired = part.rows.pairing == "unpaired"
-            table = build_table(
-                study,
-                part,
-                names,
-                targets=True,
-                where=chunk.file,
-                side="gen" if unpaired else "both",
-            )
-            if unpaired:
-                other = build_table(study, part, names, targets=True, where=chunk.file, side="reco")
-                reco_sides[part.name].append(other.take(split(other.keys) <= VALIDATION))
+            sides = _sides(study, part, names, chunk.file)
+            for kept, side in zip(collected[part.name], sides, strict=False):
+                kept.append(side.take(split(side.keys) <= VALIDATION))
+            table = sides[0]
             if part.rows.kind == "event":
                 usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
-            collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
             if part is not study.stages[-1]:
                 names = with_part(names, part, table, typed(part, table.target))
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {
-        name: join_chunks(pieces, reco_sides[name])
-        if reco_sides[name]
-        else Table.concatenate(pieces)
-        for name, pieces in collected.items()
+        name: join_chunks(gen, reco) if reco else Table.concatenate(gen)
+        for name, (gen, reco) in collected.items()
     }
     for name, table in tables.items():
         if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
             raise _too_few(name, table, source)
     assert reference is not None
     return tables, reference
+
+
+def _sides(study: Study, part: Part, names: Namespace, file: str) -> list[Table]:
+    """Return the rows of a part in a chunk; of unpaired ones the GEN side and the RECO side."""
+    if part.rows.pairing != "unpaired":
+        return [build_table(study, part, names, targets=True, where=file)]
+    return [
+        build_table(study, part, names, targets=True, where=file, side=side)
+        for side in ("gen", "reco")
+    ]
 
 
 def _too_few(name: str, table: Table, source: EventSource) -> TrainingError:
