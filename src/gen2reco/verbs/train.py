@@ -228,22 +228,10 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     needed: dict[str, None] = {}
     for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
-    collected: dict[str, tuple[list[Table], list[Table]]] = {
-        part.name: ([], []) for part in study.stages
-    }
+    collected: _Collected = {part.name: ([], []) for part in study.stages}
     reference: ak.Array | None = None
     for chunk in source.chunks(columns=list(needed)):
-        usable = np.ones(len(chunk.events), dtype=bool)
-        names = Namespace(chunk.events, study.define)
-        for part in study.stages:
-            sides = _sides(study, part, names, chunk.file)
-            for kept, side in zip(collected[part.name], sides, strict=False):
-                kept.append(side.take(split(side.keys) <= VALIDATION))
-            table = sides[0]
-            if part.rows.kind == "event":
-                usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
-            if part is not study.stages[-1]:
-                names = with_part(names, part, table, typed(part, table.target))
+        usable = _collect(study, chunk.events, chunk.file, collected)
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {
@@ -255,6 +243,26 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
             raise _too_few(name, table, source)
     assert reference is not None
     return tables, reference
+
+
+_Collected = dict[str, tuple[list[Table], list[Table]]]
+"""Stage -> tables of the chunks so far; of unpaired rows the GEN sides and the RECO sides."""
+
+
+def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -> np.ndarray:
+    """Add the rows of a chunk, and return which events fill a row in every part of event rows."""
+    usable = np.ones(len(events), dtype=bool)
+    names = Namespace(events, study.define)
+    for part in study.stages:
+        sides = _sides(study, part, names, file)
+        for kept, side in zip(collected[part.name], sides, strict=False):
+            kept.append(side.take(split(side.keys) <= VALIDATION))
+        table = sides[0]
+        if part.rows.kind == "event":
+            usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
+        if part is not study.stages[-1]:
+            names = with_part(names, part, table, typed(part, table.target))
+    return usable
 
 
 def _sides(study: Study, part: Part, names: Namespace, file: str) -> list[Table]:
