@@ -110,7 +110,8 @@ def test_the_baseline_learns_the_papers_nine_quantities():
     assert part.model == {"kind": "quantile", "derived": "wjet"}
     settings = (training.optimizer, training.learning_rate, training.schedule, training.batch)
     assert settings == ("adam", 1e-3, "inverse-epoch", 128)
-    assert (training.epochs, training.weight_decay, training.clip) == (100, 0, 0)
+    assert (training.epochs, training.patience) == (100, 0)
+    assert (training.weight_decay, training.clip) == (0, 0)
     assert study.validation == load_study("wjet").validation
 
 
