@@ -69,9 +69,9 @@ def test_reco_alone_is_read_whatever_the_chunk(unfolder, reco_file, gen_file, tm
 def test_unfolded_truth_follows_reco(unfolder, reco_file, tmp_path):
     unfold(unfolder, reco_file, tmp_path / "gen.parquet", keep=["Muon_*"])
     events = read(tmp_path / "gen.parquet")
-    reco = ak.to_numpy(ak.max(events.Muon.pt, axis=1))
+    reco = np.asarray(ak.fill_none(ak.max(events.Muon.pt, axis=1), np.nan))
     ratio = ak.to_numpy(ak.flatten(events.GenPart.pt)) / reco
-    assert np.median(ratio) == pytest.approx(1.0, abs=0.05)
+    assert np.nanmedian(ratio) == pytest.approx(1.0, abs=0.05)
 
 
 def test_each_verb_refuses_emulators_of_the_other(
@@ -84,17 +84,18 @@ def test_each_verb_refuses_emulators_of_the_other(
     assert not list(tmp_path.iterdir())
 
 
-class TestReweight:
-    @pytest.fixture(scope="class")
-    def done(self, bundled, reco_file, tmp_path_factory):
-        path = tmp_path_factory.mktemp("weights") / "unfolded.parquet"
-        simulation = path.with_name("simulation.parquet")
-        pq.write_table(pq.read_table(bundled).slice(0, 6000), simulation)
-        result = reweight(
-            "wjet-unfold", reco_file, simulation, path, iterations=2, bootstraps=2, keep=["Jet_pt"]
-        )
-        return result, path, simulation
+@pytest.fixture(scope="module")
+def done(bundled, reco_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "unfolded.parquet"
+    simulation = path.with_name("simulation.parquet")
+    pq.write_table(pq.read_table(bundled).slice(0, 6000), simulation)
+    result = reweight(
+        "wjet-unfold", reco_file, simulation, path, iterations=2, bootstraps=2, keep=["Jet_pt"]
+    )
+    return result, path, simulation
 
+
+class TestReweight:
     def test_the_file_holds_the_truth_with_its_final_weight(self, done):
         result, path, simulation = done
         events = read(path)
