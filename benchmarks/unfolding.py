@@ -18,11 +18,16 @@ not trained again.
 
 from __future__ import annotations
 
+import argparse
+import json
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from gen2reco import load_emulator, load_study, open_events, train
 from gen2reco.rows.expressions import Namespace
@@ -39,12 +44,12 @@ from gen2reco.unfolding import (
 )
 from gen2reco.validation.coverage import ranks
 from gen2reco.validation.distances import kolmogorov
+from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.sides import read_pairs
-from record import ROOT, reference_sample
+from record import ROOT, gflops, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import awkward as ak
 
@@ -255,3 +260,66 @@ def posterior(study: str, sample: Path, path: Path) -> dict[str, Any]:
 def share_inside(rank: np.ndarray, low: int, high: int) -> float:
     """Share of ranks from low to high - 1 out of 100: high - low per cent are right."""
     return float(np.mean((rank >= low) & (rank < high)))
+
+
+def tilted(study: Any, sample: Path, target: Path) -> Path:
+    """Write test events whose Z mass is another: kept with a chance that rises across the peak."""
+    import pyarrow.parquet as pq
+
+    text = MASSES[study.name][1]
+    events = tested(study, sample)
+    mass = masses(study, events, text)
+    chance = (0.2 + 1 / (1 + np.exp(-(mass - 91.2)))) / 1.2
+    kept = events[np.random.default_rng(3).random(len(events)) < chance]
+    wanted = {tuple(key) for key in np.stack([np.asarray(kept[n]) for n in IDS], axis=1).tolist()}
+    table = pq.read_table(sample)
+    keys = zip(*(table[name].to_pylist() for name in IDS), strict=True)
+    pq.write_table(table.filter([key in wanted for key in keys]), target)
+    return target
+
+
+def prior(study: str, sample: Path, path: Path, scratch: Path) -> dict[str, Any]:
+    """Unfolded mass of events with another truth, before and after the prior is removed."""
+    made = load_study(study)
+    data = tilted(made, sample, scratch / "data.parquet")
+    text = MASSES[study][1]
+    events = tested(made, data)
+    truth = masses(made, events, text)
+    begin = time.process_time()
+    adapted = remove_prior(study, data, sample, scratch / "adapted", iterations=2, overwrite=True)
+    seconds = time.process_time() - begin
+    found = {
+        name: kolmogorov(
+            truth, masses(made, load_emulator(model_path).simulate(events, oversample=1), text)
+        )[0]
+        for name, model_path in (("before", path), ("after", adapted.path))
+    }
+    return {"events": len(events), "ks": found, "cpu_seconds": seconds, **adapted.as_dict()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = ("posterior", "omnifold", "prior")
+    parser.add_argument("--only", nargs="*", choices=parts, default=parts)
+    parser.add_argument("--replicas", type=int, default=40)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {}
+    if FILE.is_file():
+        found = {k: v for k, v in json.loads(FILE.read_text("utf-8")).items() if k in parts}
+    for part in arguments.only:
+        if part == "omnifold":
+            found[part] = weights(arguments.replicas)
+        else:
+            sample = reference_sample("zee")
+            path = model("zee-unfold", sample)
+            if part == "posterior":
+                found[part] = posterior("zee-unfold", sample, path)
+            else:
+                with tempfile.TemporaryDirectory() as scratch:
+                    found[part] = prior("zee-unfold", sample, path, Path(scratch))
+        record("unfolding", {"gflops": gflops(), **found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -37,6 +38,8 @@ class Files:
     """What files have, as `columns_needed` wants to know it."""
 
     columns: tuple[str, ...]
+
+    unfit: ClassVar[dict[str, str]] = {}
 
     @property
     def is_list(self) -> dict[str, bool]:
@@ -231,7 +234,8 @@ def test_overrides():
     )
     part = study.parts[0]
     assert study.training.epochs == 3
-    assert part.model["continuous"] == {"couplings": 8, "hidden": [8], "bins": 4, "dropout": 0.1}
+    continuous = part.model["continuous"]
+    assert continuous == {"couplings": 8, "hidden": [8], "bins": 4, "dropout": 0.1}
     assert part.rows.match.max_delta_r == 0.2
     assert study.define["far"] == "count(Jet)"
     assert load_study("wjet").training.epochs == 48

@@ -76,6 +76,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
+    except (OSError, MemoryError) as error:  # a full disk, a folder of somebody else
+        if debug:
+            raise
+        sys.stderr.write(f"gen2reco: error: {error or 'out of memory; try a smaller --chunk'}\n")
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("gen2reco: interrupted\n")
         raise SystemExit(130) from None

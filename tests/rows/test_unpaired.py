@@ -23,6 +23,7 @@ class Source:
         self._columns = columns
         self.columns = tuple(columns)
         self.is_list = dict.fromkeys(columns, False)
+        self.unfit = {}
 
     def chunks(self, columns):
         from types import SimpleNamespace

@@ -15,7 +15,7 @@ from gen2reco.unfolding import (
 
 COUNT = 12_000
 FAKES = 150
-QUICK = OmniFold(iterations=4, trees=Trees(trees=40, leaf_rows=200, folds=2))
+QUICK = OmniFold(iterations=4, trees=Trees(trees=40, leaf_rows=200))
 EDGES = np.linspace(-1.5, 2.0, 8)
 
 
@@ -124,3 +124,5 @@ def test_samples_that_do_not_fit_are_refused(unfolded):
         omnifold(two, pairs, QUICK)
     with pytest.raises(SampleError, match="prior must be a positive number"):
         omnifold(data, pairs, QUICK, prior=np.zeros(len(pairs)))
+    with pytest.raises(SampleError, match="2 folds are too few to iterate"):
+        omnifold(data, pairs, OmniFold(trees=Trees(folds=2)))

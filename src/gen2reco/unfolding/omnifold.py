@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from gen2reco.unfolding.samples import Measured, Pairs, Reals
 
 
+FEWEST_FOLDS = 3
+"""Differences of K folds are multiplied by -K / (K - 1)^2 in each iteration: -2 for two."""
+
+
 @dataclass(frozen=True)
 class OmniFold:
     """Settings of `omnifold`.
@@ -130,6 +134,11 @@ def omnifold(
         SampleError: the samples have other numbers of RECO quantities, or the prior does not fit.
     """
     settings = settings or OmniFold()
+    if settings.trees.folds < FEWEST_FOLDS:
+        raise SampleError(
+            f"{settings.trees.folds} folds are too few to iterate: the scatter of one comes back"
+            f" larger from the other; take {FEWEST_FOLDS} or more"
+        )
     if data.reco.shape[1] != simulation.reco.shape[1]:
         raise SampleError(
             f"the measurement has {data.reco.shape[1]} RECO quantities, the simulation has"

@@ -19,6 +19,7 @@ from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeated_events
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
@@ -107,14 +108,12 @@ def stream(
     if chunk < 1 or workers < 1:
         raise StudyError(f"chunk and workers must be at least 1, not {chunk} and {workers}")
     study = emulator.study
+    emulator.check_options(**{name: options[name] for name in ("oversample", "members", "policy")})
     source = open_events(files, tree=study.input.tree, units=study.input.units)
-    try:
+    refuse_input_as_output(source, output)
+    with naming(source, f"the emulator cannot read its {study.given} here"):
         columns = emulator.columns_needed(source, options["keep"])
-    except StudyError as error:
-        names = ", ".join(str(file.path) for file in source.files)
-        raise StudyError(
-            f"{names}: the emulator cannot read its {study.given} here: {error}"
-        ) from error
+    refuse_repeated_events(source)
     sidecar: dict[str, Any] = {
         "model": emulator.digest,
         "study": study.name,

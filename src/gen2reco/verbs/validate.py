@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.emulator import Emulator, load_emulator
-from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.errors import OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events, write_events
+from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
 from gen2reco.validation import Report, Settings, Targets, assess, render
 from gen2reco.verbs.event_samples import EventSamples, outside_domain
+from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import Judged, read_judged
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 REPLICAS = 5
 """Draws of each row or event where FastSim is compared on the same GEN."""
+SPLITS = ("auto", "test", "all")
 QUICK_REPLICAS = 2
 COVERAGE_ROWS = 50_000
 """At most so many rows are drawn 99 times for the coverage test."""
@@ -110,6 +113,10 @@ def validate(
         EventFileError, EmulatorError: a file or the emulator cannot be used.
     """
     output = Path(output)
+    if split not in SPLITS:
+        raise StudyError(
+            f"split must be one of {', '.join(SPLITS)}, not {split!r}.{nearest(split, SPLITS)}"
+        )
     check_free(output, overwrite=overwrite)
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     study = emulator.study
@@ -119,7 +126,8 @@ def validate(
         split == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
-    judged = read_judged(emulator, source, test_only=test_only)
+    with naming(source, "these events cannot be judged"):
+        judged = read_judged(emulator, source, test_only=test_only)
     whole = bool(study.validation.quantities) or len(study.parts) > 1
     separate = [part for part in study.parts if len(study.parts) > 1 or not whole]
     run = _Run(emulator, judged, seed, oversample, quick, say)
@@ -319,15 +327,18 @@ def _histories(emulator: Emulator, part: Part | None = None) -> dict[str, list[d
 
 
 def check_free(output: Path, *, overwrite: bool) -> None:
-    """Raise OutputExistsError where a report stands and must not be replaced."""
+    """Raise OutputExistsError where something stands that must not be replaced."""
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
+    refuse_foreign(output, "report.json", "a report")
 
 
 def place_report(output: Path, overwrite: bool, write: Callable[[Path], Any]) -> None:
     """Write a report beside its final place and move it there, so that it appears whole."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    remove_stale(output.parent)
+    folder = temporary_name(output)
+    folder.mkdir(mode=0o700)
     try:
         write(folder)
         folder.chmod(0o755)
