@@ -22,7 +22,7 @@ from gen2reco.emulator import emulator as emulator_module
 from gen2reco.features import PartFeatures
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.tables import build_table, columns_needed, columns_of, evaluate_output
-from gen2reco.verbs.samples import validation_expressions
+from gen2reco.verbs.judged import validation_expressions
 from gen2reco.verbs.simulate import Simulation
 from gen2reco.verbs.train import Trained
 from gen2reco.verbs.validate import Validated

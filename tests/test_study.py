@@ -56,6 +56,8 @@ EVERYTHING = Files(
         *(f"GenJet_{f}" for f in ("pt", "eta", "phi", "mass", "hadronFlavour", "partonFlavour")),
         *(f"GenJet_{f}" for f in ("nBHadrons", "nCHadrons", "nConstituents", "leadMuonPt")),
         *(f"GenPart_{f}" for f in ("pt", "eta", "phi", "pdgId", "isPrompt")),
+        *(f"LHEPart_{f}" for f in ("pt", "eta", "phi", "mass", "pdgId")),
+        *(f"Electron_{f}" for f in ("pt", "eta", "phi", "mass", "charge", "pfRelIso04_all")),
     )
 )
 

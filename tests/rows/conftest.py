@@ -1,7 +1,7 @@
 """Flat columns of small events, written as lists."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Files:
 
     columns: tuple[str, ...]
     is_list: Mapping[str, bool]
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture

@@ -75,6 +75,18 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
     assert weighted_loss(model, VALIDATION) == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_the_weights_of_the_last_epoch_are_kept_on_demand(tmp_path):
+    few = toy_rows(30, seed=3)
+    chosen = settings(epochs=100, batch=30, schedule="constant", keep="last")
+    result, model = run(tmp_path, toy(width=128), few, chosen=chosen)
+    losses = [epoch.validation for epoch in result.history]
+    assert result.best_epoch == 100
+    assert losses[-1] > min(losses) + 0.1
+    assert weighted_loss(model, VALIDATION) == pytest.approx(losses[-1], rel=1e-6)
+    with pytest.raises(ValueError, match="patience"):
+        settings(patience=3, keep="last")
+
+
 def test_patience_stops_early(tmp_path):
     few = toy_rows(30, seed=3)
     chosen = settings(epochs=200, batch=30, schedule="constant", patience=5)

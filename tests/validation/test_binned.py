@@ -98,3 +98,16 @@ def test_edges_meet_thresholds_and_turns():
     assert binned.distribution_edges(pt, np.ones(5000), 50)[0] == 30
     phi = rng.uniform(-np.pi, np.pi, 5000)
     assert binned.distribution_edges(phi, np.ones(5000), 50)[-1] == pytest.approx(np.pi)
+
+
+def test_whole_numbers_lie_in_the_middle_of_bins():
+    values = np.random.default_rng(1).poisson(4, 5000).astype(float)
+    edges = binned.distribution_edges(values, np.ones(5000), 50)
+    np.testing.assert_allclose(np.diff(edges), 1)
+    assert np.all(edges % 1 == 0.5)
+    wide = binned.distribution_edges(np.round(50 * values), np.ones(5000), 50)
+    assert len(set(np.diff(wide))) == 1
+    assert wide[1] - wide[0] in (10, 20)
+    core = binned.core_edges(values - 4, np.ones(5000), 50)
+    assert np.all(core % 1 == 0.5)
+    assert core[0] < -3

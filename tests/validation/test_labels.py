@@ -20,12 +20,26 @@ from gen2reco.validation.labels import Labels, label_of, split_unit
         ("dphi_mu_met", "rad"),
         ("score", ""),
         ("leading_Muon_pt", "GeV"),
+        ("pt", "GeV"),
+        ("gen_pt", "GeV"),
+        ("eta", ""),
+        ("isoSumPtCharged", "GeV"),
+        ("n_jets", ""),
+        ("m", ""),
     ],
 )
 def test_names_have_labels_with_units(name, unit):
     label = label_of(name)
     assert split_unit(label)[1] == unit
     MathTextParser("path").parse(label)
+
+
+def test_names_of_one_word_are_understood_on_the_page_of_their_object():
+    assert label_of("pt") == "$p_{T}$ [GeV]"
+    assert label_of("gen_eta") == r"GEN $\eta$"
+    assert label_of("n_spurious_jets") == "number of spurious jets"
+    assert label_of("btag") == "b tag"
+    assert label_of("m") == "m"
 
 
 def test_the_study_has_the_last_word():

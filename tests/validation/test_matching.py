@@ -42,6 +42,14 @@ def test_pairs_by_hand(small):
     assert sum(found.neighbour) == 2
 
 
+def test_the_pt_ratio_is_shown_as_far_as_it_is_measured(small):
+    gen, _ = small
+    exact = ([[50.5, 39.8], [10.0]], gen[1], gen[2])
+    found = described(gen, exact)
+    assert (found.ratio_edges[0], found.ratio_edges[-1]) == pytest.approx((0.95, 1.05))
+    assert sum(found.ratio) == 3
+
+
 def test_weights_are_those_of_the_events(small):
     found = described(*small, weight=np.array([1.0, 3.0]))
     assert found.efficiency.value == pytest.approx(2 / 5)

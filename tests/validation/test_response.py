@@ -83,4 +83,7 @@ def test_too_few_rows_and_copies_have_no_profile():
     assert made(full, fast) is None or np.isfinite(made(full, fast).scale.p)
     copy = Side(full.axis, np.zeros(60), full.weight, full.event)
     assert made(copy, copy) is None
+    full, fast = sides()
+    whole = Side(full.axis, np.round(10 * full.response), full.weight, full.event)
+    assert made(whole, fast) is None
     assert made(*sides(40)) is None

@@ -16,7 +16,8 @@ from gen2reco import (
 )
 from gen2reco.rows.splits import TEST, split
 from gen2reco.verbs.compare import common_quantities
-from gen2reco.verbs.samples import emulated, identity, read_judged
+from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.samples import emulated, identity
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +70,16 @@ def test_an_existing_report_is_left_alone(validated, small_emulator, gen_file):
 
 def test_files_of_training_are_judged_on_their_test_part_only(small_emulator, bundled):
     emulator = load_emulator(small_emulator)
-    _, table, _ = read_judged(emulator, open_events(bundled), test_only=True)
-    assert set(split(table.keys)) == {TEST}
-    _, everything, _ = read_judged(emulator, open_events(bundled), test_only=False)
-    assert len(table) == pytest.approx(0.2 * len(everything), rel=0.05)
+    judged = read_judged(emulator, open_events(bundled), test_only=True)
+    assert set(split(judged.tables["event"].keys)) == {TEST}
+    everything = read_judged(emulator, open_events(bundled), test_only=False)
+    assert len(judged.events) == pytest.approx(0.2 * len(everything.events), rel=0.05)
 
 
 def test_gen_taken_as_reco_has_unit_response(small_emulator, gen_file):
     emulator = load_emulator(small_emulator)
-    events, table, _ = read_judged(emulator, open_events(gen_file), test_only=False)
+    judged = read_judged(emulator, open_events(gen_file), test_only=False)
+    events, table = judged.events, judged.tables["event"]
     same = identity(emulator, events, table)
     assert np.allclose(same.Jet.pt[:, 0], table.relative_to["jet_pt"], rtol=1e-6)
     assert np.allclose(same.MET.pt, np.asarray(events.GenMET.pt), rtol=1e-5, atol=1e-4)

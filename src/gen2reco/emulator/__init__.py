@@ -1,6 +1,13 @@
 """The trained artifact: features, models and provenance; save, load, sample."""
 
-from gen2reco.emulator.artifact import load_emulator, save_emulator
+from gen2reco.emulator.artifact import check_replaceable, load_emulator, save_emulator
 from gen2reco.emulator.emulator import Emulator, Simulated, TrainedPart
 
-__all__ = ["Emulator", "Simulated", "TrainedPart", "load_emulator", "save_emulator"]
+__all__ = [
+    "Emulator",
+    "Simulated",
+    "TrainedPart",
+    "check_replaceable",
+    "load_emulator",
+    "save_emulator",
+]

@@ -27,10 +27,11 @@ from gen2reco import models
 from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
-from gen2reco.errors import EmulatorError, OutputExistsError
+from gen2reco.errors import EmulatorError, OutputExistsError, nearest
+from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
 from gen2reco.features.pipeline import PartFeatures
 from gen2reco.models.protocol import Shape
-from gen2reco.study import Study
+from gen2reco.study import Study, shipped_studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +67,11 @@ def save_emulator(
         OutputExistsError: `path` exists and `overwrite` is off.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists; choose another --output or give --overwrite")
+    check_replaceable(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    remove_stale(path.parent)
+    folder = temporary_name(path)
+    folder.mkdir(mode=0o700)
     try:
         for trained in emulator.parts:
             for member, model in enumerate(trained.members):
@@ -111,6 +113,23 @@ def save_emulator(
     return emulator
 
 
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Refuse a place where something is that must not be replaced.
+
+    Raises:
+        OutputExistsError: there is something and `overwrite` is off, or it is no emulator.
+    """
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
+        raise OutputExistsError(f"{path} exists; choose another --output or give --overwrite")
+    if path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if DOCUMENT in archive.namelist():
+                return
+    refuse_foreign(path, DOCUMENT, "an emulator")
+
+
 def load_emulator(path: str | Path) -> Emulator:
     """Read a saved emulator from its folder or zip file.
 
@@ -119,7 +138,13 @@ def load_emulator(path: str | Path) -> Emulator:
     """
     path = Path(path)
     if not path.exists():
-        raise EmulatorError(f"there is no emulator at {path}")
+        if str(path) in shipped_studies():
+            raise EmulatorError(
+                f"there is no emulator at {path}, which is a study; make one of it with"
+                f" `gen2reco train {path} -o model`"
+            )
+        there = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise EmulatorError(f"there is no emulator at {path}.{nearest(str(path), there)}")
     if path.is_file():
         with tempfile.TemporaryDirectory() as unpacked:
             try:
@@ -193,7 +218,7 @@ def _sync(file: Path) -> None:
 def _appear(folder: Path, path: Path) -> None:
     """Move the finished folder, or a zip of it, to its final name."""
     if path.suffix == ".zip":
-        packed = folder.with_suffix(".packed")
+        packed = temporary_name(path)
         try:
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
                 for file in sorted(folder.iterdir()):

@@ -145,7 +145,7 @@ class Emulator:
 
         `where` and `first` name the file and the entry of the first event in error messages.
         """
-        self._check(oversample, members, policy)
+        self.check_options(oversample=oversample, members=members, policy=policy)
         keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
         chunk = Chunk(self, events, seed=seed, policy=policy, where=where, first=first)
         numbers = [(member, replica) for member in range(members) for replica in range(oversample)]
@@ -153,8 +153,10 @@ class Emulator:
         flags = np.concatenate([copy.flags[chunk.alive] for copy in copies])
         flagged = Counter(
             {
-                "GEN outside the training domain": int(np.count_nonzero(flags & OUTSIDE_DOMAIN)),
-                NOT_FINITE: int(np.count_nonzero(flags & BAD_INPUT)),
+                f"{self.study.given} outside the training domain": int(
+                    np.count_nonzero(flags & OUTSIDE_DOMAIN)
+                ),
+                f"{self.study.given} {NOT_FINITE}": int(np.count_nonzero(flags & BAD_INPUT)),
             }
         )
         reco = assemble(
@@ -200,9 +202,18 @@ class Emulator:
         )
         return trained.features.decode_target(sample_rows(model, encoded, numbers), table)
 
-    def _check(self, oversample: int, members: int, policy: str) -> None:
+    def check_options(self, *, oversample: int, members: int, policy: str) -> None:
+        """Refuse options that `simulate` does not take.
+
+        Raises:
+            StudyError: an unknown policy, or a number out of range.
+            EmulatorError: more members than there are.
+        """
         if policy not in POLICIES:
-            raise StudyError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+            raise StudyError(
+                f"policy must be one of {', '.join(POLICIES)}, not {policy!r}."
+                f"{nearest(policy, POLICIES)}"
+            )
         if not 1 <= oversample <= 2**16:
             raise StudyError(f"oversample must lie between 1 and 65536, not {oversample}")
         if not 1 <= members <= self.members:

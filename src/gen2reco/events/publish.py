@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import re
+import shutil
 import socket
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,34 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove temporary files of processes of this machine that no longer run."""
+    """Remove temporary files and folders of processes of this machine that no longer run."""
     for file in folder.glob(f".*{_ENDING}"):
         name = _NAME.fullmatch(file.name)
         if name and name["host"] == _host() and not _runs(int(name["pid"])):
-            file.unlink(missing_ok=True)
+            if file.is_dir():
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
+
+
+def refuse_foreign(path: Path, mark: str, what: str) -> None:
+    """Refuse to replace something that gen2reco has not made.
+
+    A folder goes with all that is in it.
+
+    Args:
+        path: what would be replaced.
+        mark: a file that every folder of this kind has.
+        what: of this kind, in words.
+
+    Raises:
+        OutputExistsError: it is neither an empty folder nor one with that file.
+    """
+    if path.is_dir() and ((path / mark).is_file() or not any(path.iterdir())):
+        return
+    if os.path.lexists(path):
+        message = f"{path} is there and is not {what}, so it is not replaced; choose another name"
+        raise OutputExistsError(message)
 
 
 def refuse_existing(path: Path) -> None:

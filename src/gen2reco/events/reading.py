@@ -54,6 +54,9 @@ class EventSource:
         columns: flat NanoAOD-style names that every file has; `run`, `luminosityBlock` and `event`
             always.
         is_list: column -> whether it is a list per event.
+        unfit: flat name that some file has but that cannot be read -> why, as the rest of a
+            sentence that begins with the name.
+        label: the files in words, for messages.
     """
 
     def __init__(self, files: Sequence[EventFile], *, tree: str, units: str) -> None:
@@ -67,6 +70,10 @@ class EventSource:
         ids = [name for name in ID_TYPES if name not in common]
         self.is_list: Mapping[str, bool] = {**dict.fromkeys(ids, False), **common}
         self.columns = tuple(self.is_list)
+        self.unfit: Mapping[str, str] = _unfit(self.files, self.is_list)
+        names = [str(file.path) for file in self.files]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        self.label = f"{', '.join(names[:3])}{more}"
         self._tree, self._units = tree, units
 
     def chunks(
@@ -151,6 +158,26 @@ class EventSource:
 
     def __len__(self) -> int:
         return self.entries
+
+
+def _unfit(files: Sequence[EventFile], fit: Mapping[str, bool]) -> dict[str, str]:
+    """Why columns that some file has are not among those of all files."""
+    found: dict[str, str] = {}
+    for file in files:
+        for name, kind in file.unusable.items():
+            where = f" in {file.path}" if len(files) > 1 else ""
+            found[name] = f"holds {kind}{where}, not a number or a list of numbers"
+    for name in {name for file in files for name in file.columns}:
+        if name in fit or name in found:
+            continue
+        lack = [str(file.path) for file in files if name not in file.columns]
+        kinds = {file.columns[name]: str(file.path) for file in files if name in file.columns}
+        found[name] = (
+            f"is missing in {lack[0]}"
+            if lack
+            else f"is a list per event in {kinds[True]} and a number in {kinds[False]}"
+        )
+    return {name: why for name, why in found.items() if name not in fit}
 
 
 def _supplied(file: EventFile, name: str, position: int, entries: int) -> np.ndarray:

@@ -34,6 +34,14 @@ def open_root(path: Path, tree: str) -> TreeReader | RNTupleReader:
     """
     with reading(path, _WHAT):
         file = uproot.open(path, array_cache=None)
+    length = path.stat().st_size
+    if file.file.fEND > length:
+        file.close()
+        message = (
+            f"it is cut off: {length} bytes of the {file.file.fEND} that its header tells; copy it"
+            " again"
+        )
+        raise EventFileError(message, file=str(path))
     try:
         with reading(path, _WHAT):
             name, is_rntuple = _choose(file, tree, path)

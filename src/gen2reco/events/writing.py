@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,7 +27,7 @@ from gen2reco.events.layout import Columns, flat_columns, part
 from gen2reco.events.publish import publish, refuse_existing, remove_stale, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import awkward as ak
 
@@ -109,6 +110,17 @@ class EventWriter:
         self._temporary = temporary_name(self.path)
         self._writer: Writer | None = None
         self._closed = False
+        with self._naming():
+            self._temporary.touch()
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say which file it is that the system cannot write."""
+        try:
+            yield
+        except OSError as error:
+            message = f"it cannot be written: {error.strerror or error}"
+            raise EventFileError(message, file=str(self.path)) from error
 
     def append(self, events: ak.Array) -> None:
         """Add events; the first ones fix the columns and their types.
@@ -148,7 +160,8 @@ class EventWriter:
         return self._writer
 
     def _write(self, columns: Columns) -> None:
-        self._begin().write(columns)
+        with self._naming():
+            self._begin().write(columns)
         entries = len(next(iter(columns.values())))
         weight = next((columns[name] for name in ("weight", "genWeight") if name in columns), None)
         weights = np.ones(entries) if weight is None else np.asarray(weight, np.float64)
@@ -173,8 +186,9 @@ class EventWriter:
                 self._write(self._blocks.take(len(self._blocks)))
             counted = self._generated if self._counts_generated else self._written
             runs, blocks = counted.tables()
-            writer = self._begin()
-            writer.finish(runs, blocks)
+            with self._naming():
+                writer = self._begin()
+                writer.finish(runs, blocks)
             self._writer = None
             self._check()
             self.summary = self._summarise(runs)

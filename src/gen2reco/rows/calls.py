@@ -128,6 +128,8 @@ def field_of(parsed: Parsed, node: ast.expr, thing: Thing, name: str) -> Value:
 
 def no_field(thing: Thing, name: str) -> str:
     """Return the message for a field that a thing has not."""
+    if name in thing.source.unfit:
+        return f"{thing.source.name} has no usable field {name!r}: {thing.source.unfit[name]}"
     names = field_names(thing)
     there = f" It has {', '.join(names)}."
     if name in {"px", "py"}:  # asked for in most places without a thought of what it is made of

@@ -340,6 +340,9 @@ class Namespace:
         if scope is not None:
             known += field_names(scope)
             place = f"no field of {scope.source.name}, {place}"
+        for column, why in self._store.unfit.items():
+            if column == name or column.startswith(f"{name}_"):
+                parsed.fail(node, f"{name!r} cannot be used: {column} {why}")
         hint = nearest(name, known) or nearest(name, self._store.names)
         parsed.fail(node, f"unknown name {name!r}: {place}.{hint}")
 

@@ -29,6 +29,10 @@ class Available(Protocol):
     def is_list(self) -> Mapping[str, bool]:
         """Column -> whether it holds a list per event."""
 
+    @property
+    def unfit(self) -> Mapping[str, str]:
+        """Flat name that is there but cannot be read -> why, for messages."""
+
 
 class Flat:
     """The flat columns of some events, read by name.
@@ -66,11 +70,23 @@ class Flat:
 
 
 class Source:
-    """The stored columns of a collection (`Jet_*`, lists) or of one object per event (`MET_*`)."""
+    """The stored columns of a collection (`Jet_*`, lists) or of one object per event (`MET_*`).
 
-    def __init__(self, name: str, fields: Mapping[str, str], flat: Flat, *, is_list: bool) -> None:
+    `unfit` are fields that are there but cannot be used, and why.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fields: Mapping[str, str],
+        flat: Flat,
+        *,
+        is_list: bool,
+        unfit: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.fields = fields
+        self.unfit = unfit or {}
         self.is_list = is_list
         self._flat = flat
         self._widened: dict[str, Array] = {}
@@ -112,10 +128,14 @@ class Store:
         used: names of the columns read so far.
         made: names that namespaces of these events added, for hints.
         sources: collections and objects by name.
+        unfit: flat name that is there but cannot be read -> why.
     """
 
-    def __init__(self, columns: Mapping[str, Any], size: int) -> None:
+    def __init__(
+        self, columns: Mapping[str, Any], size: int, unfit: Mapping[str, str] | None = None
+    ) -> None:
         self._columns = columns
+        self.unfit = unfit or {}
         self._lists: dict[str, Elements] = {}
         self._flat = Flat(columns, size)
         self.events = self._flat.events
@@ -139,6 +159,16 @@ class Store:
                 },
                 self._flat,
                 is_list=prefix in lists,
+                unfit={
+                    f: f"{n} is one number per event, not a list"
+                    for f, n in of.items()
+                    if isinstance(columns[n], Jagged) != (prefix in lists)
+                }
+                | {
+                    n.removeprefix(f"{prefix}_"): f"{n} {why}"
+                    for n, why in self.unfit.items()
+                    if n.startswith(f"{prefix}_")
+                },
             )
             for prefix, of in fields.items()
         }
@@ -148,9 +178,10 @@ class Store:
         """Return a store without events, on which expressions show what they read."""
         numbers = np.zeros(0)
         lists = Jagged(np.zeros(1, np.int64), numbers)
-        return cls(
-            {name: lists if available.is_list[name] else numbers for name in available.columns}, 0
-        )
+        columns = {
+            name: lists if available.is_list[name] else numbers for name in available.columns
+        }
+        return cls(columns, 0, available.unfit)
 
     @property
     def names(self) -> list[str]:

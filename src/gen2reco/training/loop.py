@@ -228,7 +228,7 @@ class _Run:
         training_seconds = max(self.epoch_seconds, 1e-9)
         with self.average.in_place() if self.average else nullcontext():
             validation, monitored = self.evaluate()
-            if monitored < self.best:
+            if monitored < self.best or self.settings.keep == "last":
                 self.best, self.best_epoch = monitored, self.epoch + 1
                 state = self.model.state_dict()
                 self.best_weights = {name: t.detach().cpu().clone() for name, t in state.items()}

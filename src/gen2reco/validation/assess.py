@@ -11,10 +11,11 @@ from gen2reco.errors import SampleError, nearest
 from gen2reco.validation import verdict
 from gen2reco.validation.classifier import Columns, c2st
 from gen2reco.validation.correlations import compare_correlations
-from gen2reco.validation.counts import compare_counts
+from gen2reco.validation.counts import compare_counts, compare_counts_of_the_same_events
 from gen2reco.validation.coverage import judge_coverage
 from gen2reco.validation.efficiency import judge_outcome
 from gen2reco.validation.labels import Labels
+from gen2reco.validation.object_verdict import object_targets
 from gen2reco.validation.oversampling import gains
 from gen2reco.validation.pairing import check, equal_sizes, identity
 from gen2reco.validation.quantities import (
@@ -38,6 +39,7 @@ from gen2reco.validation.results import (
 )
 from gen2reco.validation.samples import (
     Closure,
+    Counted,
     Coverage,
     Flags,
     Outcome,
@@ -75,7 +77,7 @@ def assess(
     closure: Closure | None = None,
     rates: Mapping[str, Rate] | None = None,
     outcomes: Mapping[str, Outcome] | None = None,
-    counts: Mapping[str, tuple[Tally, Tally]] | None = None,
+    counts: Mapping[str, Counted | tuple[Tally, Tally]] | None = None,
     matching: Matching | None = None,
     references: Mapping[str, Sample] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -101,7 +103,8 @@ def assess(
             those `response_bins` that are among `full.gen`.
         rates: shares such as that of the final selection, by name.
         outcomes: what happens to GEN rows or not, by name: found, tagged.
-        counts: objects per event by name, FullSim of some events and FastSim of others.
+        counts: objects per event by name: FullSim and FastSim of the same GEN events, or FullSim of
+            some and FastSim of others.
         matching: how FullSim's objects were paired, from `describe_matching`.
         references: other samples in FastSim's place, by name (a plain smearing, an older version).
         labels: axis labels by name, unit in brackets; `response:NAME` for a response.
@@ -137,8 +140,10 @@ def assess(
         for name, outcome in (outcomes or {}).items()
     )
     numbers = tuple(
-        compare_counts(name, *tallies, label=texts.quantity(name))
-        for name, tallies in (counts or {}).items()
+        compare_counts_of_the_same_events(name, given, texts.quantity(name))
+        if isinstance(given, Counted)
+        else compare_counts(name, *given, label=texts.quantity(name))
+        for name, given in (counts or {}).items()
     )
     classifier = _classify(comparison, in_first, [comparison.fast, *nominal[1:]], others, settings)
     family = verdict.checks(
@@ -162,7 +167,7 @@ def assess(
         checks=family,
         targets=(
             *verdict.targets(settings.targets, ratios, classifier, pits),
-            *verdict.object_targets(settings.targets, efficiencies, numbers),
+            *object_targets(settings.targets, efficiencies, numbers),
         ),
         quantities=tuple(quantities),
         family_limit=limit,
@@ -289,14 +294,18 @@ def _classify(
         return None
     copies = _equal_copies(comparison)
     size = len(np.unique(comparison.fast.event))
+    if settings.classifier_rows and len(comparison.fast) > settings.classifier_rows:
+        size = max(1, round(size * settings.classifier_rows / len(comparison.fast)))
     rng = np.random.default_rng([settings.seed, 5])
     seeds = [s.take(thin(s.event, size, rng)) for s in fasts[: settings.classifier_seeds]]
+    half = in_first.copy()
+    half[in_first] = thin(comparison.first.event, size, rng)
     return c2st(
         _features(comparison.full, copies),
-        in_first,
+        half,
         [_features(s, copies) for s in seeds],
         settings,
-        {name: _features(s, copies) for name, s in others.items()},
+        {n: _features(s.take(thin(s.event, size, rng)), copies) for n, s in others.items()},
     )
 
 

@@ -86,11 +86,15 @@ def distribution_edges(values: Reals, weight: Reals, bins: int) -> Reals:
     values, weight = values[there], np.abs(weight[there])
     low, high = quantile(values, weight, 0.002), quantile(values, weight, 0.998)
     if np.all(values == np.round(values)):
-        step = max(1.0, nice_step((high - low + 1) / bins, (1.0, 2.0, 5.0, 10.0)))
-        return np.asarray(low - 0.5 + step * np.arange(np.ceil((high - low + 1) / step) + 1))
+        return _whole_edges(low, high, bins)
     if np.max(np.abs(values)) <= np.pi * (1 + 1e-6) and low < -3.0 and high > 3.0:
         return np.linspace(-np.pi, np.pi, 33)
     return regular_edges(low, high, bins)
+
+
+def _whole_edges(low: float, high: float, bins: int) -> Reals:
+    step = max(1.0, nice_step((high - low + 1) / bins, (1.0, 2.0, 5.0, 10.0)))
+    return np.asarray(low - 0.5 + step * np.arange(np.ceil((high - low + 1) / step) + 1))
 
 
 def core_edges(values: Reals, weight: Reals, bins: int, widths: float = 5.0) -> Reals:
@@ -100,6 +104,8 @@ def core_edges(values: Reals, weight: Reals, bins: int, widths: float = 5.0) -> 
     low, middle, high = (quantile(values, weight, p) for p in (0.159, 0.5, 0.841))
     reach = widths * 0.5 * (high - low)
     low, high = quantile(values, weight, 0.0005), quantile(values, weight, 0.9995)
+    if np.all(values == np.round(values)):
+        return _whole_edges(low, high, bins)
     return regular_edges(max(middle - reach, low), min(middle + reach, high), round(1.5 * bins))
 
 

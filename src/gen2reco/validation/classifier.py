@@ -117,7 +117,7 @@ def cross_fit(
         for i, table in enumerate(tables)
         for fold in range(settings.folds)
     ]
-    workers = min(settings.threads or _cores(), len(jobs))
+    workers = min(settings.threads or cores(), len(jobs))
     if len(tables[0].fold) < WORTH_PROCESSES:
         workers = 1
     found = Parallel(n_jobs=workers)(delayed(_fit)(*job) for job in jobs)
@@ -129,7 +129,7 @@ def cross_fit(
     return areas, curves
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use; not every system can say, then all."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Kind = Literal["spearman", "pearson"]
 LEAST_SPREAD = 1e-6
 """Columns that vary less are copies."""
+LEAST_VARIED = 30
+"""Rows in which a column differs from its most common value; a rare flag has fewer."""
 
 
 def correlation_matrix(table: Reals, weight: Reals, kind: Kind) -> Reals:
@@ -108,17 +110,26 @@ def compare_correlations(
         kind: which coefficient.
 
     Returns:
-        The comparison; None where fewer than two columns vary on both sides.
+        The comparison; None where fewer than two columns vary on both sides, or where rows that
+        have all of them are few.
     """
     columns, full_weight = full
     columns_fast, fast_weight = fast
     names = [
         k for k in columns if min(_spread(columns[k]), _spread(columns_fast[k])) > LEAST_SPREAD
     ]
-    if len(names) < 2:
+    if not names:
         return None
     table, there = _table(columns, names)
     other, there_fast = _table(columns_fast, names)
+    varied = [
+        i
+        for i in range(len(names))
+        if min(_varied(table[half & there, i]), _varied(other[there_fast, i])) >= LEAST_VARIED
+    ]
+    if len(varied) < 2:
+        return None
+    names, table, other = [names[i] for i in varied], table[:, varied], other[:, varied]
     a = correlation_matrix(table[half & there], full_weight[half & there], kind)
     b = correlation_matrix(other[there_fast], fast_weight[there_fast], kind)
     null_norm, null_largest = np.zeros(len(sides)), np.zeros(len(sides))
@@ -158,6 +169,12 @@ def compare_correlations(
 def _spread(values: Reals) -> float:
     there = values[np.isfinite(values)]
     return float(np.std(there)) if len(there) else 0.0
+
+
+def _varied(values: Reals) -> int:
+    """Rows that do not have the most common value."""
+    counts = np.unique(values, return_counts=True)[1]
+    return int(len(values) - counts.max()) if len(values) else 0
 
 
 def _table(columns: Mapping[str, Reals], names: list[str]) -> tuple[Reals, Flags]:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2 as chi2_law
 from scipy.stats import norm
 
 from gen2reco.errors import SampleError
+from gen2reco.validation.binned import merge_bins
 from gen2reco.validation.object_records import Counts
 from gen2reco.validation.records import Metric, Statistic
-from gen2reco.validation.shares import shares_by_event, shares_test
+from gen2reco.validation.shares import Shares, shares_by_event, shares_test
 from gen2reco.validation.weighted import event_index, quantile
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Reals, Tally
+    from gen2reco.validation.samples import Counted, Integers, Reals, Tally
 
 OPEN_END = 3
 """The last number that is told apart stands for itself and more."""
 MOST_IN_OPEN_END = 0.25
 """Where more of FullSim would be in it, as with jets of busy events, it lies higher."""
+LEAST_ENTRIES = 10.0
+"""Effective events that a number needs on both sides, else it is joined with its neighbour."""
 
 
 def compare_counts(name: str, full: Tally, fast: Tally, label: str = "") -> Counts:
-    """Compare the number of objects per event.
+    """Compare the number of objects per event of disjoint GEN events.
 
     Replicas of an event are taken together: they are correlated, and the error knows it.
 
@@ -42,15 +47,14 @@ def compare_counts(name: str, full: Tally, fast: Tally, label: str = "") -> Coun
             f"{len(shared)} GEN events of {name!r} are in FullSim and in FastSim; count the "
             "objects of disjoint events"
         )
-    top = _open_end(full, int(max(full.count.max(), fast.count.max())))
-    one, two = (
-        shares_by_event(np.minimum(t.count, top), t.weight, t.event, top + 1) for t in (full, fast)
-    )
+    top = _open_end(full.count, full.weight, fast.count)
+    one, two = (_shares(t.count, t.weight, t.event, top) for t in (full, fast))
     value, ndf, p = shares_test(one, two)
-    means = [_mean(tally) for tally in (full, fast)]
-    ratio, error = _ratio(means[1], means[0])
+    means = [_mean(t.count, t.weight, t.event) for t in (full, fast)]
+    ratio = means[1].value / means[0].value if means[0].value > 0 else float("nan")
     spread = float(np.hypot(means[0].error, means[1].error))
     pull = (means[1].value - means[0].value) / spread if spread > 0 else 0.0
+    error = np.hypot(means[1].error, ratio * means[0].error)
     return Counts(
         name=name,
         label=label or name,
@@ -63,33 +67,103 @@ def compare_counts(name: str, full: Tally, fast: Tally, label: str = "") -> Coun
         test=Statistic(value, p, ndf=ndf),
         mean_full=means[0],
         mean_fast=means[1],
-        mean_ratio=Metric(ratio, error, 1.0),
+        mean_ratio=Metric(ratio, _relative(float(error), means[0].value), 1.0),
         mean_p=float(2 * norm.sf(abs(pull))),
         events=(len(np.unique(full.event)), len(np.unique(fast.event))),
     )
 
 
-def _open_end(full: Tally, highest: int) -> int:
-    many = full.weight[full.count >= OPEN_END].sum() / full.weight.sum() > MOST_IN_OPEN_END
+def compare_counts_of_the_same_events(name: str, counted: Counted, label: str = "") -> Counts:
+    """Compare the number of objects per event on the same GEN events.
+
+    Each event contributes FastSim's mean over its replicas minus FullSim, which has mean zero in
+    closure. How busy the events are thus drops out, and smaller differences show.
+
+    Args:
+        name: what is counted.
+        counted: FullSim and replicas of FastSim.
+        label: axis label.
+    """
+    full, weight, event = np.asarray(counted.full), counted.weight, counted.event
+    replicas = counted.fast.shape[1]
+    every, repeated = counted.fast.ravel(), np.repeat(weight / replicas, replicas)
+    events = np.repeat(event, replicas)
+    top = _open_end(full, weight, every)
+    one, two = _shares(full, weight, event, top), _shares(every, repeated, events, top)
+    numbers = np.arange(top + 1)
+    seen = (np.minimum(full, top)[:, None] == numbers).astype(np.float64)
+    made = (np.minimum(counted.fast, top)[:, :, None] == numbers).mean(axis=1)
+    total = weight.sum()
+    covariance = _by_event((made - seen) * weight[:, None], event)
+    value, ndf, p = _closure(one, two, covariance / total**2)
+    errors = np.sqrt(np.maximum(np.diag(covariance), 0)) / total
+    means = [_mean(full, weight, event), _mean(every, repeated, events)]
+    ratio = means[1].value / means[0].value if means[0].value > 0 else float("nan")
+    mean_fast = counted.fast.mean(axis=1)
+    moved = (mean_fast - full - (means[1].value - means[0].value)) * weight
+    spread = float(np.sqrt(_by_event(moved[:, None], event)[0, 0])) / total
+    pull = (means[1].value - means[0].value) / spread if spread > 0 else 0.0
+    difference = two.share - one.share
+    return Counts(
+        name=name,
+        label=label or name,
+        values=tuple(float(k) for k in numbers),
+        full=_row(one.share),
+        full_error=_row(one.error),
+        fast=_row(two.share),
+        fast_error=_row(two.error),
+        pulls=_row(np.divide(difference, errors, out=np.zeros(top + 1), where=errors > 0)),
+        test=Statistic(value, p, ndf=ndf),
+        mean_full=means[0],
+        mean_fast=means[1],
+        mean_ratio=Metric(ratio, _relative(spread, means[0].value), 1.0),
+        mean_p=float(2 * norm.sf(abs(pull))),
+        events=(len(np.unique(event)), len(np.unique(event))),
+        replicas=replicas,
+    )
+
+
+def _closure(one: Shares, two: Shares, covariance: Reals) -> tuple[float, int, float]:
+    """chi2 of the differences of shares over numbers that both sides have often enough."""
+    groups = merge_bins((one.entries, one.entries), (two.entries, two.entries), LEAST_ENTRIES)
+    ndf = int(groups.max())
+    if ndf < 1:
+        return 0.0, 0, 1.0
+    together = np.zeros((ndf + 1, len(groups)))
+    together[groups, np.arange(len(groups))] = 1.0
+    difference = (together @ (two.share - one.share))[:-1]
+    spread = (together @ covariance @ together.T)[:-1, :-1]
+    value = float(difference @ np.linalg.pinv(spread, hermitian=True) @ difference)
+    return value, ndf, float(chi2_law.sf(value, ndf))
+
+
+def _open_end(full: npt.NDArray[Any], weight: Reals, fast: npt.NDArray[Any]) -> int:
+    many = weight[full >= OPEN_END].sum() / weight.sum() > MOST_IN_OPEN_END
     if many:
-        counts = full.count.astype(np.float64)
-        return max(OPEN_END, int(quantile(counts, np.abs(full.weight), 0.95)))
-    return max(min(OPEN_END, highest), 1)
+        return max(OPEN_END, int(quantile(full.astype(np.float64), np.abs(weight), 0.95)))
+    return max(min(OPEN_END, int(max(full.max(), fast.max()))), 1)
 
 
-def _mean(tally: Tally) -> Metric:
-    total = tally.weight.sum()
-    mean = float(tally.weight @ tally.count / total)
-    (index,), events = event_index(tally.event)
-    moved = np.bincount(index, tally.weight * (tally.count - mean), events) / total
-    return Metric(mean, float(np.sqrt(np.sum(moved**2))))
+def _shares(count: npt.NDArray[Any], weight: Reals, event: Integers, top: int) -> Shares:
+    return shares_by_event(np.minimum(count, top).astype(np.int64), weight, event, top + 1)
 
 
-def _ratio(fast: Metric, full: Metric) -> tuple[float, float]:
-    if full.value <= 0:
-        return float("nan"), float("nan")
-    ratio = fast.value / full.value
-    return ratio, float(np.hypot(fast.error, ratio * full.error) / full.value)
+def _mean(count: npt.NDArray[Any], weight: Reals, event: Integers) -> Metric:
+    total = weight.sum()
+    mean = float(weight @ count / total)
+    moved = _by_event((weight * (count - mean))[:, None], event)
+    return Metric(mean, float(np.sqrt(moved[0, 0])) / float(total))
+
+
+def _by_event(terms: Reals, event: Integers) -> Reals:
+    """Sum over events of the products of what an event's rows [n, k] sum to, [k, k]."""
+    (index,), events = event_index(event)
+    per_event = np.stack([np.bincount(index, column, events) for column in terms.T], axis=1)
+    return np.asarray(per_event.T @ per_event)
+
+
+def _relative(error: float, mean: float) -> float:
+    return error / mean if mean > 0 else float("nan")
 
 
 def _row(values: Reals) -> tuple[float, ...]:

@@ -233,9 +233,25 @@ def _shares(rows: _Rows, bins: Integers, count: int) -> tuple[BinnedShare, Reals
 
 def _ratio(rows: _Rows, bins: Integers, full: BinnedShare, fast: Reals) -> tuple[Reals, Reals]:
     """FastSim over FullSim and its error, per bin; nan where FullSim has none."""
-    variance = np.maximum(np.diag(rows.covariance(bins, len(fast))), 0.0)
+    count = len(fast)
+    variance = np.maximum(np.diag(rows.covariance(bins, count)), 0.0)
+    inside = bins >= 0
+    at, weight, expected = bins[inside], rows.weight[inside], rows.expected[inside]
+    fewest = np.min(
+        [
+            sums(at, weight * p, count) ** 2 / np.maximum(sums(at, weight**2 * p, count), 1e-300)
+            for p in (expected, 1 - expected)
+        ],
+        axis=0,
+    )
+    # where FastSim hardly ever gives an answer, it cannot say how much that scatters
+    error = np.where(
+        fewest < LEAST_EXPECTED,
+        np.hypot(full.error, _noise(rows, bins, full.total)),
+        np.sqrt(variance) / full.total,
+    )
     share = np.where(full.share > 0, full.share, np.nan)
-    return fast / share, np.sqrt(variance) / full.total / share
+    return fast / share, error / share
 
 
 def _noise(rows: _Rows, bins: Integers, total: Reals) -> Reals:

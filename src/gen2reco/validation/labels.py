@@ -32,6 +32,21 @@ WHOLE = {
     "met_y": r"$E_{y}^{miss}$ [GeV]",
     "met_phi": r"$\phi(E_{T}^{miss})$ [rad]",
 }
+ALONE = {
+    "nConstituents": "constituents",
+    "nCh": "charged constituents",
+    "chEF": "charged energy fraction",
+    "neEmEF": "neutral electromagnetic energy fraction",
+    "neHEF": "neutral hadronic energy fraction",
+    "ptD": "$p_{T}D$",
+    "leadFrac": "leading fraction",
+    "btag": "b tag",
+    "tautag": r"$\tau$ tag",
+    "pfRelIso04_all": "relative isolation",
+    "isoSumPtCharged": r"charged isolation $\Sigma p_{T}$ [GeV]",
+    "isoSumPtNeutral": r"neutral isolation $\Sigma p_{T}$ [GeV]",
+}
+"""Fields of an object whose page they stand on."""
 FIELDS = {
     "pt": (r"p_{{T}}^{{{}}}", "GeV"),
     "px": (r"p_{{x}}^{{{}}}", "GeV"),
@@ -50,7 +65,7 @@ def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
 
     A name that says nothing (`score`) is its own label.
     """
-    known = {**WHOLE, **(labels or {})}
+    known = {**ALONE, **WHOLE, **(labels or {})}
     if name in known:
         return known[name]
     if name.startswith("gen_") and len(name) > 4:
@@ -62,10 +77,12 @@ def label_of(name: str, labels: Mapping[str, str] | None = None) -> str:
     if between:
         return _between(*between.groups())
     head, _, field = name.rpartition("_")
-    if head and field in FIELDS:
+    if field in FIELDS and (head or len(name) > 1):
         symbol, unit = FIELDS[field]
-        return f"${symbol.format(_object(head))}$" + (f" [{unit}]" if unit else "")
-    return name.replace("$", "").replace("_", " ")
+        whole = symbol.format(_object(head)) if head else symbol.format("").replace("^{}", "")
+        return f"${whole}$" + (f" [{unit}]" if unit else "")
+    words = f"number of {name[2:]}" if name.startswith("n_") else name
+    return words.replace("$", "").replace("_", " ")
 
 
 def split_unit(label: str) -> tuple[str, str]:

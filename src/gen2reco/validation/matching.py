@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from gen2reco.validation.samples import Flags, Integers, Reals
 
 DELTA_R_EDGES: Reals = np.logspace(-4, 1, 51)
-RATIO_EDGES: Reals = np.linspace(0, 2.5, 51)
+RATIO_REACHES = (0.05, 0.1, 0.2, 0.5, 1.0, 1.5)
+"""How far from 1 the pt ratio is shown: muons are measured better than jets."""
+RATIO_BINS = 50
 PT_BINS = 10
 NEAR = 0.8
 """Share of the reach beyond which a pair counts as near its end."""
@@ -77,6 +79,7 @@ def describe_matching(
     around = np.isfinite(neighbour)
     distance, of_pair = found.delta_r[matched], of_gen[matched]
     ratio = reco_pt[found.reco_of_gen[matched]] / pt[matched]
+    ratio_edges = _ratio_edges(ratio)
     efficiency = _by_pt(matched, pt, of_gen, events[0])
     spurious = _by_pt(found.gen_of_reco < 0, reco_pt, of_reco, events[1])
     return Matching(
@@ -94,8 +97,8 @@ def describe_matching(
         delta_r=_filled(distance, of_pair, DELTA_R_EDGES),
         neighbour=_filled(neighbour[around], of_gen[around], DELTA_R_EDGES),
         delta_r_quantiles=(quantile(distance, of_pair, 0.5), quantile(distance, of_pair, 0.95)),
-        ratio_edges=_row(RATIO_EDGES),
-        ratio=_filled(ratio, of_pair, RATIO_EDGES),
+        ratio_edges=_row(ratio_edges),
+        ratio=_filled(ratio, of_pair, ratio_edges),
         ratio_quantiles=(
             quantile(ratio, of_pair, HALF_68[0]),
             quantile(ratio, of_pair, 0.5),
@@ -123,6 +126,13 @@ def _next_nearest(gen: Any, reco: Any, partner: Any) -> Any:
                     d2 = delta_r2(reco_eta[j], reco_phi[j], gen_eta[i], gen_phi[i])
                     nearest[i] = min(nearest[i], d2)
     return nearest
+
+
+def _ratio_edges(ratio: Reals) -> Reals:
+    """Bins around 1 that hold nine pairs in ten with room to spare."""
+    typical = float(np.quantile(np.abs(ratio - 1), 0.9)) if len(ratio) else 0.0
+    reach = next((r for r in RATIO_REACHES if r >= 2 * typical), RATIO_REACHES[-1])
+    return np.linspace(max(0.0, 1 - reach), 1 + reach, RATIO_BINS + 1)
 
 
 def _arrays(side: Objects) -> tuple[Integers, Reals, Reals]:

@@ -251,6 +251,7 @@ def _share_against_pt(
     if edges[0] > 0 and edges[-1] > 8 * edges[0]:
         log_axis(axis)
     headroom(axis, 0.05)
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], 0.0))
 
 
 def _places(edges: Sequence[float], number: int, count: int, log: bool) -> Reals:
@@ -273,8 +274,9 @@ def _share_axis(axis: Axes, curves: Sequence[EfficiencyCurve]) -> None:
     """Linear, or logarithmic where groups differ by a lot, with room for the legend above."""
     values = np.concatenate([[*c.full, *c.fast] for c in curves])
     values = values[np.isfinite(values)]
-    filled = values[values > 0]
-    if len(filled) and filled.min() < 0.05 and filled.max() > 10 * filled.min():
+    typical = np.array([np.nanmedian(c.full) for c in curves])
+    if typical.min() < 0.05 and typical.max() > 10 * typical.min():
+        filled = values[values > 0]
         low, high = 0.6 * float(filled.min()), float(filled.max())
         axis.set_yscale("log")
         axis.set_ylim(low, high * (high / low) ** 0.35)

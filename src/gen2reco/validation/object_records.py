@@ -101,7 +101,8 @@ class Efficiency:
 
     Attributes:
         name: the outcome.
-        kind: `presence` (has a RECO partner: bins must agree) or `flag` (a tag: its shares must).
+        kind: `presence` (has a RECO partner: bins must agree), `flag` (a tag: its shares must) or
+            `region` (an analysis selection: the number that passes must).
         overall: shares without bins, per group.
         curves: against GEN quantities, per group.
         reliability: calibration; None where the emulator gives no probability.
@@ -109,7 +110,7 @@ class Efficiency:
     """
 
     name: str
-    kind: Literal["presence", "flag"]
+    kind: Literal["presence", "flag", "region"]
     overall: tuple[OverallRate, ...]
     curves: tuple[EfficiencyCurve, ...]
     reliability: Reliability | None
@@ -118,7 +119,7 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many objects an event has, FullSim against FastSim of other events.
+    """How many objects an event has, FullSim against FastSim.
 
     Attributes:
         name: what is counted.
@@ -135,6 +136,7 @@ class Counts:
         mean_ratio: FastSim's mean over FullSim's; its null is 1.
         mean_p: two-sided p-value of equal means.
         events: events on either side.
+        replicas: of each GEN event in FastSim; 0: the two sides are of different GEN events.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Counts:
     mean_ratio: Metric
     mean_p: Real
     events: tuple[int, int]
+    replicas: int = 0
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def left_out(
         missing.append("Response scale and resolution against GEN: no GEN quantity to bin in.")
     elif closure is None:
         missing.append("Response closure on the same GEN rows: only disjoint events were compared.")
-    if not rates and not efficiencies:
+    if not rates and not any(outcome.kind == "presence" for outcome in efficiencies):
         missing.append(
             "Efficiencies: only the shapes of rows that pass the selection are compared."
         )

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from pydantic import TypeAdapter, ValidationError
 
 from gen2reco.errors import SampleError
 from gen2reco.validation import wording
+from gen2reco.validation.classifier import cores
 from gen2reco.validation.gallery import gallery
 from gen2reco.validation.labels import split_unit
+from gen2reco.validation.object_verdict import region_pull
 from gen2reco.validation.pictures import png_bytes, svg_bytes
 from gen2reco.validation.results import Assessment  # noqa: TC001 - pydantic reads annotations
 
@@ -100,12 +103,17 @@ def render(report: Report, folder: Path, *, png: bool = True) -> Path:
     """Write a report, also one that was read back from report.json."""
     folder.mkdir(parents=True, exist_ok=True)
     _place(folder / "report.json", _json(report))
-    for name, part in report.parts.items():
-        _page(part, folder, f"part-{name}", back=report.title, png=png)
-    return _page(report, folder, "index", png=png)
+    pages = [(part, f"part-{name}", report.title) for name, part in report.parts.items()]
+    # drawing takes longer than all numbers did, and a page knows nothing of the others
+    workers = min(cores(), 1 + len(pages))
+    written: list[Path] = Parallel(n_jobs=workers)(
+        delayed(_page)(one, folder, name, back=back, png=png)
+        for one, name, back in [(report, "index", ""), *pages]
+    )
+    return written[0]
 
 
-def _page(report: Report, folder: Path, name: str, *, back: str = "", png: bool) -> Path:
+def _page(report: Report, folder: Path, name: str, *, back: str, png: bool) -> Path:
     """Draw the plots of one page and write it; the plots of a part lie in a folder of their own."""
     pictures = Path("plots") if name == "index" else Path("plots") / name
     figures: dict[str, list[dict[str, Any]]] = {}
@@ -228,6 +236,7 @@ def _environment() -> Environment:
         "target": lambda value, t: (wording.p_value if " p " in t.name else wording.number)(value),
         "largest_ratio": wording.largest_ratio,
         "closure_p": wording.closure_p,
+        "region_pull": region_pull,
     }
     environment.globals |= {"pm": wording.plus_minus}
     return environment

@@ -79,13 +79,16 @@ def profile(
         same_rows: both sides hold the same GEN events.
 
     Returns:
-        The profile; None where no bin has 50 rows on each side or the response is constant.
+        The profile; None where no bin has 50 rows on each side, or the response is constant or a
+        whole number.
     """
     full, fast = (
         side.take(np.isfinite(side.response) & np.isfinite(side.axis)) for side in (full, fast)
     )
     if min(len(full.axis), len(fast.axis)) < 2 * LEAST_ROWS or np.ptp(full.response) < 1e-6:
         return None
+    if np.all(full.response == np.round(full.response)):
+        return None  # a median of whole numbers jumps; their shares are compared elsewhere
     edges = quantile_edges(full.axis, settings.response_bins)
     (index_full, index_fast), events = event_index(full.event, fast.event)
     bins_full, bins_fast = bin_index(full.axis, edges), bin_index(fast.axis, edges)

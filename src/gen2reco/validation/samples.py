@@ -11,11 +11,12 @@ import numpy.typing as npt
 from gen2reco.errors import SampleError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Passing = tuple[Flags, Reals, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,36 @@ class Sample:
         """Return the rows of ensemble member 0, or all where there are no members."""
         return self if self.member is None else self.take(self.member == 0)
 
+    @staticmethod
+    def concatenate(samples: Sequence[Sample]) -> Sample:
+        """Join samples of the same columns; where only some say members or replicas, 0 is meant."""
+
+        def joined(group: str) -> dict[str, Reals]:
+            columns = [getattr(sample, group) for sample in samples]
+            return {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+
+        def numbers(name: str) -> Integers | None:
+            given = [getattr(sample, name) for sample in samples]
+            if all(column is None for column in given):
+                return None
+            pairs = zip(given, samples, strict=True)
+            zeros = [
+                np.zeros(len(s), np.int64) if column is None else column for column, s in pairs
+            ]
+            return np.concatenate(zeros)
+
+        return Sample(
+            quantities=joined("quantities"),
+            responses=joined("responses"),
+            gen=joined("gen"),
+            weight=np.concatenate([sample.weight for sample in samples]),
+            event=np.concatenate([sample.event for sample in samples]),
+            gen_quantities=joined("gen_quantities"),
+            member=numbers("member"),
+            replica=numbers("replica"),
+            row=numbers("row"),
+        )
+
     def replicas(self) -> list[Sample]:
         """Return one sample per replica: as if the GEN events had been emulated once each."""
         if self.replica is None:
@@ -189,12 +220,32 @@ class Rate:
         fast: passed and total weight of FastSim.
         full_squared: the sums of squared weights that belong to them; unweighted: the same numbers.
         fast_squared: the same of FastSim.
+        errors: standard errors of the two shares, where rows are not independent.
     """
 
     full: tuple[float, float]
     fast: tuple[float, float]
     full_squared: tuple[float, float] | None = None
     fast_squared: tuple[float, float] | None = None
+    errors: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, full: Passing, fast: Passing) -> Rate:
+        """Count rows, the replicas of an event taken together.
+
+        Args:
+            full: of each FullSim row whether it passes, its weight, its event, [n] each.
+            fast: the same of FastSim.
+        """
+        sums, errors = [], []
+        for passed, weight, event in (full, fast):
+            total = float(weight.sum())
+            share = float(weight[passed].sum()) / total
+            index = np.unique(event, return_inverse=True)[1]
+            moved = np.bincount(index, weight * (passed - share))
+            sums.append((share * total, total))
+            errors.append(float(np.sqrt(np.sum(moved**2))) / total)
+        return cls(sums[0], sums[1], errors=(errors[0], errors[1]))
 
 
 @dataclass(frozen=True)
@@ -212,8 +263,9 @@ class Outcome:
         probability: what the emulator says, [n] between 0 and 1.
         fast: whether it happened in FastSim, bool [n, replicas].
         groups: category by name, bool [n] each; they may overlap.
-        kind: `presence` (a RECO partner: the efficiency must agree in every bin) or `flag` (a tag:
-            its share must agree in every group).
+        kind: `presence` (a RECO partner: the efficiency must agree in every bin), `flag` (a tag:
+            its share must agree in every group) or `region` (an analysis selection: the number that
+            passes must agree).
 
     Raises:
         SampleError: FastSim is missing, lengths differ, or a probability is none.
@@ -226,7 +278,7 @@ class Outcome:
     probability: Reals | None = None
     fast: npt.NDArray[Any] | None = None
     groups: Mapping[str, Flags] = field(default_factory=dict)
-    kind: Literal["presence", "flag"] = "presence"
+    kind: Literal["presence", "flag", "region"] = "presence"
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.float64)
@@ -277,9 +329,36 @@ class Tally:
         check_weight(weight)
         _same_length(self.event, len(weight), "event")
         _same_length(self.count, len(weight), "count")
-        count = np.asarray(self.count)
-        if count.dtype.kind not in "iu" or (len(count) and count.min() < 0):
-            raise SampleError("counts must be whole numbers, none of them negative")
+        _check_counts(self.count)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many objects each GEN event has in FullSim, and in several replicas of FastSim.
+
+    Attributes:
+        full: objects per event in FullSim [n].
+        fast: objects per event in FastSim [n, replicas].
+        weight: event weight [n].
+        event: identity of the GEN event [n].
+    """
+
+    full: npt.NDArray[Any]
+    fast: npt.NDArray[Any]
+    weight: Reals
+    event: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.float64)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "event", _identities(self.event))
+        check_weight(weight)
+        fast = np.asarray(self.fast)
+        object.__setattr__(self, "fast", fast[:, None] if fast.ndim == 1 else fast)
+        for values, what in ((self.event, "event"), (self.full, "full"), (self.fast, "fast")):
+            _same_length(values, len(weight), what)
+        _check_counts(self.full)
+        _check_counts(self.fast)
 
 
 def response_key(name: str) -> str:
@@ -313,6 +392,12 @@ def _outcomes(values: Any, length: int, what: str) -> Flags:
     if array.dtype != np.bool_ and not np.all((array == 0) | (array == 1)):
         raise SampleError(f"{what} must hold true or false (or 1 and 0) for every row")
     return array.astype(np.bool_)
+
+
+def _check_counts(values: npt.NDArray[Any]) -> None:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" or (array.size and array.min() < 0):
+        raise SampleError("counts must be whole numbers, none of them negative")
 
 
 def _same_length(values: Any, length: int, what: str) -> None:

@@ -19,6 +19,7 @@ class Targets:
         efficiency: largest |ratio - 1| of an efficiency in a bin that has the statistics.
         tag: largest |ratio - 1| of a tag's share in a group that has the statistics.
         count: largest |ratio - 1| of the mean number of objects per event.
+        region: largest difference of the number of events in a region, in standard errors.
     """
 
     median_floor_ratio: float = 1.3
@@ -30,6 +31,12 @@ class Targets:
     efficiency: float = 0.02
     tag: float = 0.03
     count: float = 0.03
+    region: float = 2.0
+
+    @classmethod
+    def for_parts(cls) -> Targets:
+        """Return what is asked of an emulator of several parts: harder, so less of each figure."""
+        return cls(median_floor_ratio=1.5, largest_floor_ratio=3.0, excess=0.02)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Settings:
         bootstraps: bootstrap samples over events for the error of a distance.
         classifier_seeds: at most so many FastSim samples (noise seeds) enter the C2ST.
         classifier_resplits: re-splits of FullSim that make the null of the C2ST.
+        classifier_rows: at most about so many rows of a side enter the C2ST; 0: all.
         folds: cross-fitted folds of the C2ST.
         early_stopping: let the classifier stop early; less sharp, faster.
         threads: processes that fit classifiers; 0: one per core.
@@ -60,6 +68,7 @@ class Settings:
     bootstraps: int = 100
     classifier_seeds: int = 5
     classifier_resplits: int = 10
+    classifier_rows: int = 20_000
     folds: int = 5
     early_stopping: bool = False
     threads: int = 0

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import chi2 as chi2_law
 from scipy.stats import norm
 
-from gen2reco.validation.efficiency import WELL_MEASURED
 from gen2reco.validation.multiple import holm, tail_share
+from gen2reco.validation.object_verdict import region_pull, worst_closure
 from gen2reco.validation.records import Metric, Statistic
 from gen2reco.validation.results import (
     Check,
@@ -96,6 +96,8 @@ def rate_result(name: str, rate: Rate) -> RateResult:
         variance = squares[0] * (1 - share) ** 2 + (squares[1] - squares[0]) * share**2
         shares.append(share)
         errors.append(float(np.sqrt(max(variance, 0.0))) / total)
+    if rate.errors:
+        errors = list(rate.errors)
     spread = float(np.hypot(errors[0], errors[1]))
     pull = (shares[1] - shares[0]) / spread if spread > 0 else 0.0
     return RateResult(
@@ -134,7 +136,7 @@ def checks(
         name, test = min(tested, key=lambda pair: pair[1].p)
         value = Metric(test.value, float("nan"), test.null, test.null_95)
         add("KS of all quantities", value, min(1.0, test.p_holm), name)
-    _add_shares(add, quantities, rates, counts)
+    _add_shares(add, quantities, rates, counts, [e for e in efficiencies if e.kind == "region"])
     copies = [q for q in quantities if q.kind == "copy" and q.equal]
     if copies:
         worst = min(copies, key=lambda q: q.equal[1] if q.equal else 1.0)
@@ -219,14 +221,18 @@ def headline(
 
 
 def _add_shares(  # type: ignore[no-untyped-def]
-    add, quantities: Sequence[Quantity], rates: Sequence[RateResult], counts: Sequence[Counts]
+    add,
+    quantities: Sequence[Quantity],
+    rates: Sequence[RateResult],
+    counts: Sequence[Counts],
+    regions: Sequence[Efficiency],
 ) -> None:
     found = [(f"share passing {r.name}", r.pull, r.p) for r in rates]
+    found += [(f"share in {r.name}", region_pull(r), r.overall[0].p) for r in regions]
     for c in counts:
         found.append((f"shares of {c.name}", max(c.pulls, key=abs), c.test.p))
-        spread = float(np.hypot(c.mean_full.error, c.mean_fast.error))
-        if spread > 0:
-            pull = (c.mean_fast.value - c.mean_full.value) / spread
+        if c.mean_ratio.error > 0:
+            pull = (c.mean_ratio.value - 1) / c.mean_ratio.error
             found.append((f"mean of {c.name}", pull, c.mean_p))
     for q in quantities:
         if q.categories:
@@ -249,64 +255,11 @@ def _add_shares(  # type: ignore[no-untyped-def]
 
 def _add_efficiencies(add, efficiencies: Sequence[Efficiency]) -> None:  # type: ignore[no-untyped-def]
     for outcome in efficiencies:
-        tests = [(f"against {c.by}, {c.group}", c.test) for c in outcome.curves]
-        if outcome.reliability:
-            tests.append(("by predicted probability", outcome.reliability.test))
-        tests = [(where, test) for where, test in tests if np.isfinite(test.p)]
-        if tests:
-            where, test = min(tests, key=lambda pair: pair[1].p)
+        where, test = worst_closure(outcome)
+        if test:
             limit = float(chi2_law.isf(0.05, test.ndf)) / test.ndf
             value = Metric(test.value / test.ndf, float("nan"), 1.0, limit)
             add(f"closure of {outcome.name} (chi2/ndf)", value, test.p_holm, where)
-
-
-def object_targets(
-    wanted: Targets, efficiencies: Sequence[Efficiency], counts: Sequence[Counts]
-) -> tuple[Target, ...]:
-    """Hold efficiencies, tags and counts against what was asked.
-
-    Bins and groups whose own error is not well below the limit are left out: there a perfect
-    emulator would miss it as well.
-    """
-    found: list[Target] = []
-
-    def most(name: str, values: list[float], limit: float) -> None:
-        values = [value for value in values if np.isfinite(value)]
-        if values:
-            found.append(Target(name, max(values), limit, max(values) <= limit))
-
-    curves = [c for outcome in efficiencies for c in outcome.curves]
-    tests = [c.test for c in curves]
-    tests += [outcome.reliability.test for outcome in efficiencies if outcome.reliability]
-    p_values = [test.p_holm for test in tests if np.isfinite(test.p_holm)]
-    if p_values:
-        p, limit = min(p_values), wanted.efficiency_p
-        found.append(Target("smallest closure p (Holm), at least", p, limit, p >= limit))
-    for kind, limit in (("presence", wanted.efficiency), ("flag", wanted.tag)):
-        for outcome in efficiencies:
-            if outcome.kind == kind == "presence":
-                most(
-                    f"{outcome.name}: largest |ratio \N{MINUS SIGN} 1| in a bin",
-                    [c.largest.value for c in outcome.curves],
-                    limit,
-                )
-            elif outcome.kind == kind:
-                most(
-                    f"{outcome.name}: largest |ratio \N{MINUS SIGN} 1| of a group",
-                    [
-                        abs(rate.ratio.value - 1)
-                        for rate in outcome.overall
-                        if rate.ratio.error <= WELL_MEASURED * limit
-                    ],
-                    limit,
-                )
-    for c in counts:
-        most(
-            f"{c.name}: |ratio \N{MINUS SIGN} 1| of the mean",
-            [abs(c.mean_ratio.value - 1)],
-            wanted.count,
-        )
-    return tuple(found)
 
 
 def _add_responses(add, responses: Sequence[ResponseProfile]) -> None:  # type: ignore[no-untyped-def]

@@ -17,12 +17,14 @@ from gen2reco.rows.splits import halves
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
+from gen2reco.verbs.samples import replica_of
 from gen2reco.verbs.validate import Validated, check_free, place_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gen2reco.events import EventSource
+    from gen2reco.validation.samples import Passing
 
 IDS = ("run", "luminosityBlock", "event")
 NOT_PHYSICS = (*IDS, "replica", "member", "weight", "genWeight", "gen2reco_flags")
@@ -46,7 +48,9 @@ def compare(
 
     Args:
         full: the reference.
-        fast: what is judged; `weight` and `replica` columns of `simulate` are understood.
+        fast: what is judged; the columns `weight`, `replica` and `member` of `simulate` are
+            understood: replicas all enter the histograms, with errors that know their correlation,
+            and the report says what they gain.
         output: folder of the report.
         study: whose quantities and selection are used; None: the columns that both have, leading
             objects and counts.
@@ -86,13 +90,10 @@ def compare(
     )
     rate = None
     if select:
-        weights = [_weights(sides[0], weight)[half == 0], _weights(sides[1], weight)[chosen]]
-        passed = [full_sample.weight[half[full_rows] == 0], fast_sample.weight]
-        rate = Rate(
-            full=(float(passed[0].sum()), float(weights[0].sum())),
-            fast=(float(passed[1].sum()), float(weights[1].sum())),
-            full_squared=(float((passed[0] ** 2).sum()), float((weights[0] ** 2).sum())),
-            fast_squared=(float((passed[1] ** 2).sum()), float((weights[1] ** 2).sum())),
+        in_a = np.flatnonzero(half == 0)
+        rate = Rate.of(
+            _passing(sides[0][in_a], identities[0][in_a], select, define, weight),
+            _passing(sides[1][chosen], identities[1][chosen], select, define, weight),
         )
     say("comparing")
     assessment = assess(
@@ -152,9 +153,8 @@ def _read(
     source: EventSource, expressions: list[str], define: Mapping[str, str], weight: str
 ) -> awkward.Array:
     needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
-    needed |= dict.fromkeys(
-        name for name in (*IDS, "weight", weight) if name and name in source.columns
-    )
+    known = (*IDS, "weight", "replica", "member", weight)
+    needed |= dict.fromkeys(name for name in known if name and name in source.columns)
     return awkward.concatenate([chunk.events for chunk in source.chunks(columns=list(needed))])
 
 
@@ -172,10 +172,32 @@ def _sample(
     for name, text in quantities.items():
         column = names.evaluate(text)
         values[name] = np.where(column.valid, column.values, np.nan)[rows]
-    weights = _weights(events, weight)[rows]
-    return Sample(
-        quantities=values, responses={}, gen={}, weight=weights, event=identity[rows]
-    ), rows
+    columns = flat_columns(events)
+    member = np.asarray(columns["member"], np.int64)[rows] if "member" in columns else None
+    sample = Sample(
+        quantities=values,
+        responses={},
+        gen={},
+        weight=_weights(events, weight)[rows],
+        event=identity[rows],
+        member=member,
+        replica=replica_of(columns, rows),
+    )
+    return sample, rows
+
+
+def _passing(
+    events: awkward.Array,
+    identity: np.ndarray,
+    select: str,
+    define: Mapping[str, str],
+    weight: str,
+) -> Passing:
+    """Which events pass the selection, their weights and GEN events; of member 0 alone."""
+    member = flat_columns(events).get("member")
+    nominal = np.ones(len(events), np.bool_) if member is None else np.asarray(member) == 0
+    passed = Namespace(events, define).mask(select)
+    return passed[nominal], _weights(events, weight)[nominal], identity[nominal]
 
 
 def _weights(events: awkward.Array, weight: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gen2reco.errors import EmulatorError
+from gen2reco.errors import EmulatorError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,12 @@ def info(path: str | Path, *, check: bool = False) -> Info:
         EventFileError: it is neither an emulator nor a readable file of events.
     """
     path = Path(path)
-    if path.is_dir() or path.suffix == ".zip" or not path.exists():
+    if not path.exists():
+        there = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise EmulatorError(
+            f"there is no emulator and no file of events at {path}.{nearest(str(path), there)}"
+        )
+    if path.is_dir() or path.suffix == ".zip":
         from gen2reco.emulator import load_emulator  # noqa: PLC0415
         from gen2reco.emulator.reference import check_reference  # noqa: PLC0415
 

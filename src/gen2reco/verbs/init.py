@@ -12,6 +12,7 @@ import numpy as np
 from gen2reco.errors import EventFileError, OutputExistsError, StudyError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns
+from gen2reco.verbs.inputs import refuse_input_as_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +71,8 @@ def init(sample: str | Path, output: str | Path | None = None, *, overwrite: boo
     if output is not None and Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
     source = open_events(sample)
+    if output is not None:
+        refuse_input_as_output(source, output)
     if source.entries == 0:
         raise EventFileError("holds no events, so there is nothing to look at", file=str(sample))
     columns = _first_events(source)

@@ -3,69 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import awkward
 import numpy as np
 
 from gen2reco.emulator.assemble import Copy, assemble
 from gen2reco.emulator.chunk import Made
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.splits import TEST, split
-from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, evaluate_output
-from gen2reco.validation import Closure, Coverage, Sample, ranks
+from gen2reco.rows.judging import OBJECTS
+from gen2reco.rows.tables import Table, evaluate_output
+from gen2reco.validation import Closure, Counted, Coverage, Outcome, Sample, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gen2reco.emulator import Emulator
-    from gen2reco.events import EventSource
+    import awkward
+
+    from gen2reco.emulator import Emulator, TrainedPart
     from gen2reco.study import Study
 
 DRAWS = 99
-
-
-def read_judged(
-    emulator: Emulator, source: EventSource, *, test_only: bool
-) -> tuple[awkward.Array, Table, dict[str, int]]:
-    """Read the events an emulator is judged on: those with a row in GEN and in RECO.
-
-    Args:
-        emulator: what is judged.
-        source: files with GEN and RECO.
-        test_only: read the test part only, as for the files of training.
-
-    Returns:
-        The events (all columns that judging needs), the table of the first part, one row per event,
-        and reason -> events left out.
-    """
-    study = emulator.study
-    part = emulator.parts[0].part
-    needed = dict.fromkeys(columns_needed(study, part, source, targets=True))
-    needed |= dict.fromkeys(emulator.columns_needed(source))
-    needed |= dict.fromkeys(columns_of(validation_expressions(study), study.define, source))
-    pieces: list[awkward.Array] = []
-    tables: list[Table] = []
-    for chunk in source.chunks(columns=list(needed)):
-        events = chunk.events
-        if test_only:
-            columns = flat_columns(events)
-            events = events[split(columns) == TEST]
-        table = build_table(study, part, events, targets=True, where=chunk.file)
-        pieces.append(events[table.entry])
-        tables.append(table)
-    table = Table.concatenate(tables)
-    return awkward.concatenate(pieces), table, dict(table.dropped)
-
-
-def validation_expressions(study: Study) -> list[str]:
-    """Every expression of the validation block."""
-    block = study.validation
-    texts = [block.select, *block.quantities.values(), *block.response_bins.values()]
-    for response in block.responses.values():
-        texts += [response.reco, response.gen]
-    return [text for text in texts if text]
 
 
 def emulated(
@@ -83,10 +41,14 @@ def emulated(
 
 
 def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward.Array | None:
-    """Return the events, one per row, GEN taken as RECO; None where a target has no GEN value."""
+    """Return the events, one per row, GEN taken as RECO.
+
+    None where a target has no GEN value, or where one part does not make the whole event.
+    """
     part = emulator.parts[0].part
     table = replace(table, entry=np.arange(len(table)))
-    if part.rows.kind != "event" or any(name not in table.relative_to for name in table.target):
+    alone = len(emulator.parts) == 1 and part.rows.kind == "event"
+    if not alone or any(name not in table.relative_to for name in table.target):
         return None
     output = evaluate_output(emulator.study, part, events, table, table.relative_to)
     everything = np.arange(len(events))
@@ -141,22 +103,80 @@ def to_sample(
         event=origin[passing],
         gen_quantities=gen_quantities,
         member=np.asarray(columns["member"], np.int64)[passing] if "member" in columns else None,
+        replica=replica_of(columns, passing),
     )
+
+
+def replica_of(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | None:
+    """Return the replica of each of some rows; None where every GEN event has a single one."""
+    if "replica" not in columns:
+        return None
+    replica = np.asarray(columns["replica"], np.int64)
+    return replica[rows] if len(replica) and replica.max() > 0 else None
 
 
 def responses(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     """RECO relative to GEN for every event, NaN where one of them is missing."""
-    relative = {}
-    for name, response in study.validation.responses.items():
-        reco, gen = _values(names, response.reco), _values(names, response.gen)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if response.kind == "ratio":
-                relative[name] = reco / gen
-            else:
-                relative[name] = reco - gen
-        if response.kind == "angle":
-            relative[name] = np.mod(relative[name] + np.pi, 2 * np.pi) - np.pi
-    return relative
+    return {
+        name: relative(_values(names, response.reco), _values(names, response.gen), response.kind)
+        for name, response in study.validation.responses.items()
+    }
+
+
+def relative(reco: np.ndarray, gen: np.ndarray, kind: str) -> np.ndarray:
+    """Return RECO relative to GEN: a `ratio`, a `difference`, or the wrapped one of an `angle`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kind == "ratio":
+            return np.asarray(reco / gen)
+        return _wrapped(reco - gen) if kind == "angle" else reco - gen
+
+
+def gen_quantities(study: Study, events: awkward.Array) -> dict[str, np.ndarray]:
+    """GEN quantities of every event that the classifier sees, by name."""
+    names = Namespace(events, study.define)
+    return {name: _values(names, text) for name, text in study.validation.gen.items()}
+
+
+def regions(
+    study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray
+) -> dict[str, Outcome]:
+    """Which of the same GEN events pass the selections of an analysis, FullSim and replicas."""
+    full = Namespace(events, study.define)
+    fast = [Namespace(replica, study.define) for replica in replicas]
+    return {
+        name: Outcome(
+            full=full.mask(text, f"validation.regions.{name}"),
+            bins={},
+            weight=weight,
+            event=np.arange(len(events)),
+            fast=np.stack([one.mask(text) for one in fast], axis=1),
+            kind="region",
+        )
+        for name, text in study.validation.regions.items()
+    }
+
+
+def numbers_of_objects(
+    study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray
+) -> dict[str, Counted]:
+    """Objects per event of every collection that parts with rows per object write."""
+    written = {
+        collection: f"count({collection})"
+        for part in study.parts
+        if part.rows.kind in OBJECTS
+        for collection in part.output
+    }
+    full = Namespace(events)
+    fast = [Namespace(replica) for replica in replicas]
+    return {
+        f"n_{collection}": Counted(
+            full.evaluate(text).values,
+            np.stack([one.evaluate(text).values for one in fast], axis=1),
+            weight,
+            np.arange(len(events)),
+        )
+        for collection, text in written.items()
+    }
 
 
 def closure(
@@ -179,12 +199,14 @@ def closure(
     )
 
 
-def coverage(emulator: Emulator, table: Table, *, seed: int, draws: int = DRAWS) -> Coverage:
-    """Ranks of the true targets among draws for the same GEN row, for every row.
+def coverage(
+    emulator: Emulator, trained: TrainedPart, table: Table, *, seed: int, draws: int = DRAWS
+) -> Coverage:
+    """Ranks of the true targets of a part among draws for the same GEN row, for every row.
 
     Taken before the final selection.
     """
-    trained = emulator.parts[0]
+    encoded = trained.features.encode_condition(table)
     angles = {
         name for target in trained.part.target if target.kind == "angle" for name in target.name
     }
@@ -194,8 +216,8 @@ def coverage(emulator: Emulator, table: Table, *, seed: int, draws: int = DRAWS)
     truth = dict(table.target)
     origin = {name: table.relative_to.get(name, np.zeros(len(table))) for name in table.target}
     for replica in range(draws):
-        for name, values in emulator.sample_targets(
-            trained, table, seed=seed, replica=replica
+        for name, values in emulator.draw(
+            trained, table, encoded, seed=seed, replica=replica, member=0
         ).items():
             # Relative to GEN, so that the branch cut of an angle and the precision of float32 do
             # not matter.
@@ -210,7 +232,7 @@ def coverage(emulator: Emulator, table: Table, *, seed: int, draws: int = DRAWS)
             for name in drawn
         },
         weight=table.weight,
-        event=np.arange(len(table)),
+        event=table.entry,
         draws=draws,
     )
 

@@ -25,7 +25,8 @@ def schema(what: str = "study") -> dict[str, Any]:
         }
     if what != "study":
         raise StudyError(
-            f"there is no schema of {what!r}.{nearest(what, ['study', 'expressions'])}"
+            f"there is no schema of {what!r}, but of 'study' and 'expressions'."
+            f"{nearest(what, ['study', 'expressions'])}"
         )
     from gen2reco import models  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,36 +13,51 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.emulator import Emulator, load_emulator
-from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.errors import OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events, write_events
-from gen2reco.rows.splits import halves
-from gen2reco.validation import Rate, Settings, assess, write_report
-from gen2reco.verbs.samples import closure, coverage, emulated, identity, read_judged, to_sample
+from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.validation import Report, Settings, Targets, assess, render
+from gen2reco.verbs.event_samples import EventSamples, outside_domain
+from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.judged import Judged, read_judged
+from gen2reco.verbs.part_samples import PartSamples
+from gen2reco.verbs.samples import coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    import awkward as ak
+    from gen2reco.study import Part, Study
+    from gen2reco.validation import Assessment, Quantity
 
-    from gen2reco.rows.tables import Table
-    from gen2reco.validation import Assessment, Quantity, Sample
-
-CLOSURE_REPLICAS = 5
+REPLICAS = 5
+"""Draws of each row or event where FastSim is compared on the same GEN."""
+SPLITS = ("auto", "test", "all")
+QUICK_REPLICAS = 2
 COVERAGE_ROWS = 50_000
 """At most so many rows are drawn 99 times for the coverage test."""
+PART_COVERAGE_ROWS = 20_000
 QUICK_COVERAGE_ROWS = 4_000
+FEWEST_EVENTS = 40
+"""Events with rows of a part that each half needs, so that they can be judged."""
 
 
 @dataclass(frozen=True)
 class Validated:
-    """Outcome of `validate` or `compare`: everything measured, and the folder of the report."""
+    """Outcome of `validate` or `compare`: everything measured, and the folder of the report.
+
+    Attributes:
+        assessment: of the whole events, or of the only part.
+        folder: of the report.
+        parts: of each part, where the emulator has several.
+    """
 
     assessment: Assessment
     folder: Path
+    parts: Mapping[str, Assessment] = field(default_factory=dict)
 
     @property
     def page(self) -> Path:
-        """The report, one self-contained HTML file."""
+        """The report's first page, a self-contained HTML file."""
         return self.folder / "index.html"
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,12 +65,13 @@ class Validated:
         return json.loads((self.folder / "report.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
-        return f"{headline_table(self.assessment)}\nreport: {self.page}"
+        lines = [headline_table(self.assessment)]
+        lines += [f"\npart {name}: {headline_table(one)}" for name, one in self.parts.items()]
+        return "\n".join([*lines, f"report: {self.page}"])
 
     def _repr_html_(self) -> str:
-        return (
-            f"<pre>{escape(headline_table(self.assessment))}</pre><a href='{self.page}'>report</a>"
-        )
+        text = str(self).rpartition("\n")[0]
+        return f"<pre>{escape(text)}</pre><a href='{self.page}'>report</a>"
 
 
 def validate(
@@ -65,6 +81,7 @@ def validate(
     *,
     split: str = "auto",
     seed: int = 1,
+    oversample: int = 1,
     quick: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
@@ -74,6 +91,9 @@ def validate(
     FullSim is the RECO of half A of the events, FastSim is emulated from the GEN of half B: no GEN
     event is on both sides. Every metric stands beside its null, FullSim against FullSim.
 
+    Every part of an emulator is judged by itself, given the RECO objects of the file where it
+    depends on parts before it, and all of them together on whole events.
+
     Args:
         model: an emulator or its path.
         files: files or globs of events with GEN and RECO.
@@ -81,185 +101,244 @@ def validate(
         split: `auto` takes the test part where a file is one the emulator was trained on (by
             digest), else all events; `test` and `all` force one of them.
         seed: seed of the emulated events.
+        oversample: FastSim events per GEN event, all of which enter the histograms; the report then
+            says what they gain.
         quick: fewer repetitions for errors and nulls; the report says so.
         overwrite: replace an existing report.
         say: receives a line at the start of each step.
 
     Raises:
         OutputExistsError: the report exists and `overwrite` is off.
-        StudyError: the study judges nothing, or has a part that is not one row per event.
+        StudyError: the study judges nothing, or an expression is wrong.
         EventFileError, EmulatorError: a file or the emulator cannot be used.
     """
     output = Path(output)
+    if split not in SPLITS:
+        raise StudyError(
+            f"split must be one of {', '.join(SPLITS)}, not {split!r}.{nearest(split, SPLITS)}"
+        )
     check_free(output, overwrite=overwrite)
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     study = emulator.study
-    if len(emulator.parts) != 1 or study.parts[0].rows.kind != "event":
-        raise StudyError("validate judges studies of one part with one row per event")
-    if not study.validation.quantities:
-        raise StudyError(
-            f"study {study.name!r} has no validation.quantities, so there is nothing to judge"
-        )
     source = open_events(files, tree=study.input.tree, units=study.input.units)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
     test_only = split == "test" or (
         split == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
-    events, table, dropped = read_judged(emulator, source, test_only=test_only)
-    samples = _samples(emulator, events, table, seed, quick, say)
-    settings = Settings.for_demo(seed=seed) if quick else Settings(seed=seed)
-    say("closure on the same GEN events, and coverage")
-    replicas = [
-        emulated(emulator, events, seed=seed + 1000 + number) for number in range(CLOSURE_REPLICAS)
-    ]
-    rows = np.arange(min(len(table), QUICK_COVERAGE_ROWS if quick else COVERAGE_ROWS))
-    labels = dict(study.validation.labels)
-    say("comparing distributions, correlations, response; training classifiers")
-    assessment = assess(
-        samples.full,
-        samples.half,
-        samples.fast,
-        coverage=coverage(emulator, table.take(rows), seed=seed),
-        closure=closure(study, events, replicas, table.weight),
-        rates={"final selection": samples.rate} if study.validation.select else None,
-        labels=labels,
-        kinds={name: response.kind for name, response in study.validation.responses.items()},
-        response_bins=list(study.validation.response_bins),
-        not_judged=_not_judged(study.select, dropped),
-        settings=settings,
-    )
+    with naming(source, "these events cannot be judged"):
+        judged = read_judged(emulator, source, test_only=test_only)
+    whole = bool(study.validation.quantities) or len(study.parts) > 1
+    separate = [part for part in study.parts if len(study.parts) > 1 or not whole]
+    run = _Run(emulator, judged, seed, oversample, quick, say)
+    pages: dict[str, Report] = {}
+    left_out: list[str] = []
+    for part in separate:
+        reason = too_few(judged, part)
+        if reason:
+            left_out.append(reason)
+        else:
+            pages[part.name] = run.part(part)
+    if not (whole or pages):
+        raise StudyError(f"nothing can be judged: {' '.join(left_out)}")
+    first = run.events(left_out) if whole else next(iter(pages.values()))
     say("drawing the report")
-    _write(emulator, assessment, output, source, table, replicas[0], test_only, overwrite)
-    return Validated(assessment, output)
+    report = Report(
+        first.assessment,
+        title=f"{study.name}: FullSim and FastSim",
+        provenance=_provenance(run, test_only),
+        histories=_histories(emulator) if not whole or len(study.parts) == 1 else {},
+        domain=first.domain,
+        parts=pages if whole else {},
+    )
+    place_report(output, overwrite, lambda folder: render(report, folder))
+    parts = {name: page.assessment for name, page in report.parts.items()}
+    return Validated(first.assessment, output, parts)
 
 
 @dataclass(frozen=True)
-class _Samples:
-    full: Sample
-    half: np.ndarray
-    fast: list[Sample]
-    rate: Rate
+class _Run:
+    """One validation: what is judged, and how."""
+
+    emulator: Emulator
+    judged: Judged
+    seed: int
+    oversample: int
+    quick: bool
+    say: Callable[[str], None]
+
+    @property
+    def study(self) -> Study:
+        return self.emulator.study
+
+    @property
+    def replicas(self) -> int:
+        return QUICK_REPLICAS if self.quick else REPLICAS
+
+    def settings(self, targets: Targets) -> Settings:
+        """Sizes of a comparison, quick or in full."""
+        if self.quick:
+            return replace(Settings.for_demo(seed=self.seed), targets=targets)
+        return Settings(seed=self.seed, targets=targets)
+
+    def part(self, part: Part) -> Report:
+        """Judge one part by itself."""
+        rows = self.judged.tables[part.name]
+        self.say(f"part {part.name}: drawing {len(rows)} rows")
+        samples = PartSamples(
+            self.emulator, self.judged, part, replicas=self.replicas, seed=self.seed
+        )
+        full, half, fast = samples.samples()
+        count = QUICK_COVERAGE_ROWS // 2 if self.quick else PART_COVERAGE_ROWS
+        some = rows.take(np.arange(min(len(rows), count)))
+        self.say(f"part {part.name}: comparing; training classifiers")
+        assessment = assess(
+            full,
+            half,
+            fast[:1] if self.quick else fast,
+            coverage=coverage(self.emulator, samples.trained, some, seed=self.seed),
+            closure=samples.closure(),
+            outcomes=samples.outcomes(),
+            counts=samples.counts(),
+            matching=samples.matching(),
+            labels=dict(self.study.validation.labels),
+            kinds=samples.kinds,
+            not_judged=_not_judged_of(part, rows.dropped),
+            settings=self.settings(Targets.for_parts()),
+        )
+        return Report(
+            assessment,
+            title=f"{self.study.name}, part {part.name}: FullSim and FastSim",
+            histories=_histories(self.emulator, part),
+            domain=samples.outside(),
+        )
+
+    def events(self, left_out: list[str]) -> Report:
+        """Judge whole events."""
+        study, judged = self.study, self.judged
+        self.say(f"emulating {len(judged.events)} events")
+        alone = len(study.parts) == 1
+        samples = EventSamples(
+            self.emulator, judged, seed=self.seed, oversample=self.oversample,
+            replicas=REPLICAS if alone else self.replicas, seeds=1 if self.quick else 5,
+        )  # fmt: skip
+        cover = None
+        if alone and study.parts[0].rows.kind == "event":
+            self.say("coverage")
+            table = judged.tables[study.parts[0].name]
+            count = QUICK_COVERAGE_ROWS if self.quick else COVERAGE_ROWS
+            some = table.take(np.arange(min(len(table), count)))
+            cover = coverage(self.emulator, self.emulator.parts[0], some, seed=self.seed)
+        self.say("comparing distributions, correlations, response; training classifiers")
+        assessment = assess(
+            samples.full,
+            samples.half,
+            samples.fast,
+            coverage=cover,
+            closure=samples.closure(),
+            rates={"final selection": samples.rate()} if study.validation.select else None,
+            outcomes=samples.regions(),
+            counts=samples.counts(),
+            labels=dict(study.validation.labels),
+            kinds={name: response.kind for name, response in study.validation.responses.items()},
+            response_bins=list(study.validation.response_bins),
+            not_judged=[*_not_judged(study, judged.dropped), *left_out],
+            settings=self.settings(Targets() if alone else Targets.for_parts()),
+        )
+        domain = {"events with a GEN value outside": samples.outside()}
+        return Report(assessment, domain={} if alone else domain)
 
 
-def _samples(
-    emulator: Emulator,
-    events: ak.Array,
-    table: Table,
-    seed: int,
-    quick: bool,
-    say: Callable[[str], None],
-) -> _Samples:
-    study = emulator.study
-    everything = np.arange(len(events))
-    full = to_sample(
-        study, events, everything, table.condition, identity=identity(emulator, events, table)
-    )
-    half = halves(table.keys)
-    b = np.flatnonzero(half == 1)
-    members = emulator.members
-    fast = []
-    say(f"emulating {len(b)} events" + (f" with {members} members" if members > 1 else ""))
-    table_b = table.take(b)
-    identity_b = identity(emulator, events[b], table_b)
-    for number in range(1 if quick else 5):
-        count = members if number == 0 else 1
-        made = emulated(emulator, events[b], seed=seed + number, members=count)
-        same = None if identity_b is None else identity_b[np.repeat(np.arange(len(b)), count)]
-        origin = np.repeat(b, count)
-        fast.append(to_sample(study, made, origin, table.condition, identity=same))
-    in_a = half[full.event] == 0
-    nominal = fast[0].nominal()
-    rate = Rate(
-        full=(float(full.weight[in_a].sum()), float(table.weight[half == 0].sum())),
-        fast=(float(nominal.weight.sum()), float(table.weight[b].sum())),
-        full_squared=(
-            float((full.weight[in_a] ** 2).sum()),
-            float((table.weight[half == 0] ** 2).sum()),
-        ),
-        fast_squared=(float((nominal.weight**2).sum()), float((table.weight[b] ** 2).sum())),
-    )
-    return _Samples(full, half[full.event], fast, rate)
+def too_few(judged: Judged, part: Part) -> str:
+    """Say why the rows of a part cannot be judged; "" where they can."""
+    events = np.unique(judged.tables[part.name].entry)
+    fewest = min(int(np.sum(judged.half[events] == side)) for side in (0, 1))
+    if fewest >= FEWEST_EVENTS:
+        return ""
+    return f"Part {part.name}: a half of the events has rows in {fewest} events only."
 
 
-def _not_judged(select: str, dropped: dict[str, int]) -> list[str]:
+def _not_judged(study: Study, dropped: Mapping[str, int]) -> list[str]:
     sentences = []
-    if select:
+    if study.select:
         sentences.append(
             "Efficiencies: the emulator learned, and is judged on,"
-            f" events that pass `{select}` in RECO."
+            f" events that pass `{study.select}` in RECO."
         )
     if dropped:
         left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
         sentences.append(f"Events without a row in GEN and RECO ({left_out}).")
+    if len(study.parts) > 1:
+        sentences.append("Coverage of whole events; that of each part is on its page.")
     sentences.append("Events of other processes, generators or detectors than those of the sample.")
     return sentences
 
 
-def _write(
-    emulator: Emulator,
-    assessment: Assessment,
-    output: Path,
-    source: Any,
-    table: Table,
-    made: ak.Array,
-    test_only: bool,
-    overwrite: bool,
-) -> None:
-    study, trained = emulator.study, emulator.parts[0]
-    outside = trained.features.outside_domain(table)
+def _not_judged_of(part: Part, dropped: Mapping[str, int]) -> list[str]:
+    sentences = []
+    if part.rows.kind == "object" and part.presence is None:
+        sentences.append("Which GEN objects are found: the part has no presence.")
+    lost = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
+    if lost:
+        sentences.append(f"Rows without GEN or RECO ({lost}).")
+    return sentences
+
+
+def _provenance(run: _Run, test_only: bool) -> dict[str, Any]:
+    emulator, judged = run.emulator, run.judged
+    study, known = emulator.study, emulator.provenance
+    made = emulator.simulate_chunk(judged.events, seed=run.seed, policy="error").events
+    written = {collection for part in study.parts for collection in part.output}
+    reco = [name for name in made.fields if name in {*written, "run", "luminosityBlock", "event"}]
     with tempfile.TemporaryDirectory() as scratch:
-        reco = [
-            name
-            for name in made.fields
-            if name in {*trained.part.output, "run", "luminosityBlock", "event"}
-        ]
         stored = Path(scratch) / "reco.parquet"
         write_events(stored, [made[reco]])
         per_event = stored.stat().st_size / max(len(made), 1)
-    provenance = {
+    return {
         "study": f"{study.name}: {study.description}" if study.description else study.name,
         "emulator": emulator.digest,
-        "judged on": ", ".join(f"{file.path.name} ({file.entries} events)" for file in source.files)
+        "judged on": ", ".join(
+            f"{file.path.name} ({file.entries} events)" for file in judged.source.files
+        )
         + (", the test part" if test_only else ""),
-        "judged rows": len(table),
-        "outside the training domain": f"{np.mean(outside):.2%} of the GEN events",
-        "trained on": ", ".join(file["name"] for file in emulator.provenance.get("files", [])),
-        "rows": emulator.provenance.get("rows", {}),
-        "found at fit time": emulator.provenance.get("findings", {}),
-        "training health": emulator.provenance.get("advice", {}),
+        "judged rows": len(judged.events)
+        if len(study.parts) == 1
+        else {name: len(table) for name, table in judged.tables.items()},
+        "outside the training domain": f"{outside_domain(made):.2%} of the GEN events",
+        "trained on": ", ".join(file["name"] for file in known.get("files", [])),
+        "rows": known.get("rows", {}),
+        "found at fit time": known.get("findings", {}),
+        "training health": known.get("advice", {}),
         "stored RECO (Parquet)": f"{per_event:.0f} bytes per event",
-        "training time": f"{emulator.provenance.get('seconds', 0):.0f} s",
-        "versions": emulator.provenance.get("versions", {}),
+        "training time": f"{known.get('seconds', 0):.0f} s",
+        "versions": known.get("versions", {}),
     }
-    histories = {
-        f"{part}, member {member}": history
-        for part, members in emulator.provenance.get("history", {}).items()
+
+
+def _histories(emulator: Emulator, part: Part | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Records of each training, of all stages or of those of one part."""
+    wanted = None if part is None else {stage.name for stage in part.stages}
+    return {
+        f"{name}, member {member}": history
+        for name, members in emulator.provenance.get("history", {}).items()
+        if wanted is None or name in wanted
         for member, history in enumerate(members)
     }
-    place_report(
-        output,
-        overwrite,
-        lambda folder: write_report(
-            assessment,
-            folder,
-            title=f"{study.name}: FullSim and FastSim",
-            provenance=provenance,
-            histories=histories,
-        ),
-    )
 
 
 def check_free(output: Path, *, overwrite: bool) -> None:
-    """Raise OutputExistsError where a report stands and must not be replaced."""
+    """Raise OutputExistsError where something stands that must not be replaced."""
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
+    refuse_foreign(output, "report.json", "a report")
 
 
 def place_report(output: Path, overwrite: bool, write: Callable[[Path], Any]) -> None:
     """Write a report beside its final place and move it there, so that it appears whole."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    remove_stale(output.parent)
+    folder = temporary_name(output)
+    folder.mkdir(mode=0o700)
     try:
         write(folder)
         folder.chmod(0o755)

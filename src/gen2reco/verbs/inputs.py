@@ -1,0 +1,68 @@
+"""What verbs refuse about the files they are given, before any work is done."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen2reco.errors import EventFileError, StudyError
+from gen2reco.events.layout import flat_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gen2reco.events import EventSource
+
+LOOKED_AT = 1000
+"""Events whose ids are compared; a file that has none of its own repeats them from the start."""
+_IDS = ("run", "luminosityBlock", "event")
+
+
+@contextmanager
+def naming(source: EventSource, trouble: str) -> Iterator[None]:
+    """Say which files an error of an expression is about: `FILES: trouble: error`."""
+    try:
+        yield
+    except StudyError as error:
+        raise StudyError(f"{source.label}: {trouble}: {error}") from error
+
+
+def refuse_repeated_events(source: EventSource) -> None:
+    """Refuse files whose first events have the same run, luminosity block and event number.
+
+    Random numbers belong to these three: such events would all get the same response.
+
+    Raises:
+        EventFileError: naming file, both events and what to do.
+    """
+    for chunk in source.chunks(LOOKED_AT, _IDS, stop=LOOKED_AT):
+        columns = flat_columns(chunk.events)
+        ids = np.stack([np.asarray(columns[name], np.uint64) for name in _IDS], axis=1)
+        _, first, inverse = np.unique(ids, axis=0, return_index=True, return_inverse=True)
+        again = np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(ids)))
+        if len(again):
+            row = int(again[0])
+            earlier = chunk.start + int(first[inverse.reshape(-1)[row]])
+            shown = ", ".join(f"{name} {ids[row, i]}" for i, name in enumerate(_IDS))
+            raise EventFileError(
+                f"{shown} is in row {earlier} already. Random numbers belong to an event's ids,"
+                " which must therefore differ: number the events, or leave out all three columns",
+                file=chunk.file,
+                row=chunk.start + row,
+            )
+
+
+def refuse_input_as_output(source: EventSource, output: str | Path) -> None:
+    """Refuse to write over a file that is being read.
+
+    Raises:
+        EventFileError: the output is one of the inputs.
+    """
+    place = Path(output).resolve()
+    if any(file.path.resolve() == place for file in source.files):
+        raise EventFileError(
+            "it is read and cannot be the output too; choose another name", file=str(output)
+        )

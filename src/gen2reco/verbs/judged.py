@@ -1,0 +1,162 @@
+"""The events that an emulator is judged on, and the rows of every part in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import awkward
+import numpy as np
+
+from gen2reco.emulator.chunk import Chunk
+from gen2reco.errors import EventFileError
+from gen2reco.events.layout import flat_columns
+from gen2reco.rows.chain import parts_before
+from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.judging import judging_columns
+from gen2reco.rows.splits import TEST, halves, split
+from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, typed, with_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gen2reco.emulator import Emulator
+    from gen2reco.events import EventSource
+    from gen2reco.study import Part, Study
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Events with GEN and RECO, each of which can be simulated.
+
+    Attributes:
+        study: the study of the emulator.
+        source: the files.
+        events: the events, all columns that judging needs.
+        tables: stage -> its rows with the RECO of the file; `entry` is the position in `events`.
+            Conditions on earlier parts are on the RECO objects of the file, as in training.
+        names: stage -> the namespace that its table was made from.
+        dropped: reason -> events that are not here.
+    """
+
+    study: Study
+    source: EventSource
+    events: awkward.Array
+    tables: Mapping[str, Table]
+    names: Mapping[str, Namespace]
+    dropped: Mapping[str, int]
+
+    @cached_property
+    def half(self) -> np.ndarray:
+        """Half of each event: 0 (FullSim) or 1 (FastSim), int8 [events]."""
+        return halves(flat_columns(self.events))
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """Weight of each event, float64 [events]."""
+        column = self.study.input.weight
+        columns = flat_columns(self.events)
+        return np.asarray(columns[column], np.float64) if column else np.ones(len(self.events))
+
+    def names_with(self, columns: Mapping[str, object], part: Part) -> Namespace:
+        """Return the namespace of a part on other columns, the same parts made before it."""
+        names = Namespace(columns, self.study.define)
+        for stage in parts_before(self.study, part):
+            table = self.tables[stage.name]
+            names = with_part(names, stage, table, typed(stage, table.target))
+        return names
+
+
+def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> Judged:
+    """Read the events an emulator is judged on.
+
+    These pass the study's `select`, have a row in GEN and RECO of every part with one row per
+    event, and GEN that can be simulated.
+
+    Args:
+        emulator: what is judged.
+        source: files with GEN and RECO.
+        test_only: read the test part only, as for the files of training.
+
+    Raises:
+        EventFileError: no event is left.
+    """
+    study = emulator.study
+    pieces: list[awkward.Array] = []
+    dropped: Counter[str] = Counter()
+    for chunk in source.chunks(columns=_columns(emulator, source)):
+        events = chunk.events
+        if test_only:
+            events = events[split(flat_columns(events)) == TEST]
+        _, tables = _rows(study, events, chunk.file)
+        usable = Namespace(events, study.define).mask(study.select, "select")
+        per_event = [tables[stage.name] for stage in study.stages if stage.rows.kind == "event"]
+        reasons = per_event[0].dropped if per_event else {"not selected": int(np.sum(~usable))}
+        for table in per_event:
+            usable &= np.isin(np.arange(len(events)), table.entry)
+        dropped.update(reasons)
+        kept = events[usable]
+        alive = _simulated(emulator, kept)
+        dropped.update({"GEN cannot be simulated": int(np.count_nonzero(~alive))})
+        pieces.append(kept[alive])
+    if not source.entries:
+        raise EventFileError("there are no events to judge", file=source.label)
+    if not sum(len(piece) for piece in pieces):
+        left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
+        raise EventFileError(
+            f"no event of {', '.join(file.path.name for file in source.files)} can be judged"
+            f" (left out: {left_out or 'all, by the split'})"
+        )
+    events = awkward.concatenate(pieces)
+    names, tables = _rows(study, events, "")
+    return Judged(study, source, events, tables, names, dict(+dropped))
+
+
+def validation_expressions(study: Study) -> list[str]:
+    """Every expression of the study's validation block."""
+    block = study.validation
+    texts = [block.select, *block.quantities.values(), *block.response_bins.values()]
+    texts += [*block.gen.values(), *block.regions.values()]
+    for response in block.responses.values():
+        texts += [response.reco, response.gen]
+    return [text for text in texts if text]
+
+
+def _columns(emulator: Emulator, source: EventSource) -> list[str]:
+    """Columns that judging reads: GEN and RECO of all parts, and those of expressions."""
+    study = emulator.study
+    needed: dict[str, None] = {}
+    for stage in study.stages:
+        needed |= dict.fromkeys(columns_needed(study, stage, source, targets=True))
+    for part in study.parts:
+        needed |= dict.fromkeys(judging_columns(study, part, source))
+        written = [f"{collection}_{name}" for collection, of in part.output.items() for name in of]
+        needed |= dict.fromkeys(name for name in written if name in source.columns)
+    needed |= dict.fromkeys(emulator.columns_needed(source))
+    needed |= dict.fromkeys(columns_of(validation_expressions(study), study.define, source))
+    return list(needed)
+
+
+def _rows(
+    study: Study, events: awkward.Array, where: str
+) -> tuple[dict[str, Namespace], dict[str, Table]]:
+    names, tables = {}, {}
+    here = Namespace(events, study.define)
+    for stage in study.stages:
+        names[stage.name] = here
+        tables[stage.name] = build_table(study, stage, here, targets=True, where=where)
+        if stage is not study.stages[-1]:
+            table = tables[stage.name]
+            here = with_part(here, stage, table, typed(stage, table.target))
+    return names, tables
+
+
+def _simulated(emulator: Emulator, events: awkward.Array) -> np.ndarray:
+    """Which events the emulator can simulate, bool [events]."""
+    if not len(events):
+        return np.ones(0, np.bool_)
+    chunk = Chunk(emulator, events, seed=1, policy="drop", where="", first=0)
+    chunk.simulate(0, 0)
+    return chunk.alive

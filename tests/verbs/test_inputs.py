@@ -1,0 +1,228 @@
+"""Wrong files and places, as a newcomer names them: one message that says what and where."""
+
+import errno
+import os
+import re
+import shutil
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gen2reco import (
+    EmulatorError,
+    EventFileError,
+    OutputExistsError,
+    StudyError,
+    cli,
+    info,
+    init,
+    open_events,
+    save_emulator,
+    schema,
+    simulate,
+    train,
+    validate,
+    write_events,
+)
+from gen2reco.emulator import check_replaceable, load_emulator
+from gen2reco.events.parquet import ParquetWriter
+
+
+@pytest.fixture
+def table(gen_file):
+    return pq.read_table(gen_file).slice(0, 60)
+
+
+def stored(folder, table, name="events.parquet"):
+    pq.write_table(table, folder / name)
+    return folder / name
+
+
+def with_values(table, name, values, kind=None):
+    index = table.schema.get_field_index(name)
+    kind = kind or table.schema.field(index).type
+    changed = table.set_column(index, name, pa.array(values, kind))
+    return changed.cast(pa.schema(field.with_nullable(True) for field in changed.schema))
+
+
+class TestColumns:
+    def test_a_column_of_text(self, small_emulator, table, tmp_path):
+        texts = [str(value) for value in table["GenMET_pt"].to_pylist()]
+        path = stored(tmp_path, with_values(table, "GenMET_pt", texts, pa.string()))
+        with pytest.raises(
+            StudyError, match=r"events\.parquet.*'pt': GenMET_pt holds string, not a number or a"
+        ):
+            simulate(small_emulator, path, tmp_path / "reco.parquet")
+
+    def test_an_object_all_of_text(self, small_emulator, table, tmp_path):
+        for name in ("GenMET_pt", "GenMET_phi"):
+            table = with_values(table, name, ["?"] * len(table), pa.string())
+        with pytest.raises(StudyError, match=r"'GenMET' cannot be used: GenMET_p\w+ holds string"):
+            simulate(small_emulator, stored(tmp_path, table), tmp_path / "reco.parquet")
+
+    def test_a_number_among_lists(self, small_emulator, table, tmp_path):
+        path = stored(tmp_path, with_values(table, "GenJet_pt", [1.0] * len(table), pa.float32()))
+        with pytest.raises(StudyError, match="GenJet_pt is one number per event, not a list"):
+            simulate(small_emulator, path, tmp_path / "reco.parquet")
+
+    def test_a_column_that_one_of_the_files_lacks(self, small_emulator, table, tmp_path):
+        whole = stored(tmp_path, table, "a.parquet")
+        other = stored(tmp_path, table.drop_columns(["GenMET_phi"]), "b.parquet")
+        with pytest.raises(StudyError, match=r"GenMET_phi is missing in .*b\.parquet"):
+            simulate(small_emulator, [whole, other], tmp_path / "reco.parquet")
+
+    def test_a_column_of_two_shapes(self, small_emulator, table, tmp_path):
+        whole = stored(tmp_path, table, "a.parquet")
+        lists = [[value] for value in table["GenMET_phi"].to_pylist()]
+        other = stored(
+            tmp_path, with_values(table, "GenMET_phi", lists, pa.list_(pa.float32())), "b.parquet"
+        )
+        with pytest.raises(
+            StudyError,
+            match=r"GenMET_phi is a list per event in .*b\.parquet and a number in .*a\.parquet",
+        ):
+            simulate(small_emulator, [whole, other], tmp_path / "reco.parquet")
+
+    def test_training_and_judging_name_the_file(self, small_emulator, table, tmp_path):
+        path = stored(tmp_path, table.drop_columns(["Muon_pt"]))
+        with pytest.raises(StudyError, match=r"events\.parquet: the study does not fit.*Muon"):
+            train("wjet", path, tmp_path / "model")
+        with pytest.raises(StudyError, match=r"events\.parquet: these events cannot.*Muon"):
+            validate(small_emulator, path, tmp_path / "report")
+
+    def test_no_events_to_judge(self, small_emulator, table, tmp_path):
+        path = stored(tmp_path, table.slice(0, 0))
+        with pytest.raises(EventFileError, match=r"events\.parquet: there are no events to judge"):
+            validate(small_emulator, path, tmp_path / "report")
+
+
+class TestIds:
+    def test_repeated_events_are_refused(self, small_emulator, table, tmp_path):
+        events = table["event"].to_pylist()
+        events[41] = events[7]
+        path = stored(tmp_path, with_values(table, "event", events))
+        with pytest.raises(
+            EventFileError, match=rf"row 41: run .*event {events[7]} is in row 7 already.*ids"
+        ):
+            simulate(small_emulator, path, tmp_path / "reco.parquet")
+
+    def test_the_same_number_in_another_run_is_another_event(self, small_emulator, table, tmp_path):
+        twice = pa.concat_tables(
+            [
+                with_values(table, "run", [run + more for run in table["run"].to_pylist()])
+                for more in (0, 1)
+            ]
+        )
+        made = simulate(small_emulator, stored(tmp_path, twice), tmp_path / "reco.parquet")
+        assert made.generated == 120
+
+
+class TestOptions:
+    def test_they_are_refused_before_a_file_is_read(self, small_emulator, tmp_path):
+        for options, message in (
+            ({"policy": "dorp"}, "error, drop, flag, not 'dorp'. Did you mean 'drop'"),
+            ({"oversample": 70_000}, "between 1 and 65536"),
+        ):
+            with pytest.raises(StudyError, match=message):
+                simulate(small_emulator, "no_file.parquet", tmp_path / "reco.parquet", **options)
+        with pytest.raises(StudyError, match=r"auto, test, all, not 'tset'. Did you mean 'test'"):
+            validate(small_emulator, "no_file.parquet", tmp_path / "report", split="tset")
+
+    def test_a_study_in_the_place_of_an_emulator(self, gen_file, tmp_path):
+        with pytest.raises(EmulatorError, match=r"wjet, which is a study.*gen2reco train wjet"):
+            simulate("wjet", gen_file, tmp_path / "reco.parquet")
+
+    def test_names_that_nothing_has(self, small_emulator):
+        with pytest.raises(EmulatorError, match=r"no emulator at .*modle. Did you mean .*model"):
+            load_emulator(small_emulator.with_name("modle"))
+        with pytest.raises(EmulatorError, match=r"no file of events at .*modle. Did you mean"):
+            info(small_emulator.with_name("modle"))
+        with pytest.raises(StudyError, match=r"'study' and 'expressions'"):
+            schema("x")
+
+
+class TestPlaces:
+    def test_an_input_is_not_written_over(self, small_emulator, table, tmp_path):
+        path = stored(tmp_path, table)
+        before = path.read_bytes()
+        for verb in (
+            lambda: simulate(small_emulator, path, tmp_path / "." / path.name, overwrite=True),
+            lambda: init(path, path, overwrite=True),
+        ):
+            with pytest.raises(EventFileError, match="it is read and cannot be the output"):
+                verb()
+        assert path.read_bytes() == before
+
+    def test_what_is_not_ours_is_not_replaced(self, small_emulator, table, tmp_path):
+        """A folder goes with all that is in it, so `--overwrite` must not mean any folder."""
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter.tex").write_text("years")
+        path = stored(tmp_path, table)
+        for place in (tmp_path / "thesis", path):
+            with pytest.raises(OutputExistsError, match="is there and is not an emulator"):
+                train("wjet", output=place, overwrite=True)
+            with pytest.raises(OutputExistsError, match="is there and is not a report"):
+                validate(small_emulator, path, place, overwrite=True)
+        assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years"
+        (tmp_path / "empty").mkdir()
+        check_replaceable(tmp_path / "empty", overwrite=True)
+
+    def test_emulators_replace_emulators(self, small_emulator, tmp_path):
+        for name in ("model", "model.zip"):
+            save_emulator(load_emulator(small_emulator), tmp_path / name)
+            with pytest.raises(OutputExistsError, match="--overwrite"):
+                save_emulator(load_emulator(small_emulator), tmp_path / name)
+            save_emulator(load_emulator(small_emulator), tmp_path / name, overwrite=True)
+        shutil.make_archive(str(tmp_path / "other"), "zip", small_emulator.parent)
+        with pytest.raises(OutputExistsError, match="is not an emulator"):
+            check_replaceable(tmp_path / "other.zip", overwrite=True)
+        assert sorted(item.name for item in tmp_path.iterdir()) == [
+            "model",
+            "model.zip",
+            "other.zip",
+        ]
+
+
+def test_a_root_file_that_is_cut_off_is_refused_though_its_tree_can_be_found(gen_file, tmp_path):
+    whole = tmp_path / "whole.root"
+    write_events(whole, list(open_events(gen_file)))
+    content = whole.read_bytes()
+    for share in (0.5, 0.95, 0.999):
+        cut = tmp_path / "cut.root"
+        cut.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(EventFileError, match=r"cut\.root: it is (cut off|not readable)"):
+            list(open_events(cut))
+    assert np.sum([len(chunk) for chunk in open_events(whole)]) == 3000
+
+
+class TestDisk:
+    def test_a_place_that_cannot_be_written(self, small_emulator, gen_file):
+        with pytest.raises(EventFileError, match=r"/proc/reco\.parquet: it cannot be written"):
+            simulate(small_emulator, gen_file, "/proc/reco.parquet")
+
+    def test_a_full_disk_names_the_file_and_leaves_nothing(
+        self, small_emulator, gen_file, tmp_path, monkeypatch
+    ):
+        def full(self, columns):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(ParquetWriter, "write", full)
+        with pytest.raises(EventFileError, match=r"reco\.parquet: .* No space left on device"):
+            simulate(small_emulator, gen_file, tmp_path / "reco.parquet")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_command_line_says_what_the_system_said(self, monkeypatch, capsys):
+        monkeypatch.setattr(sys, "argv", ["gen2reco", "train", "wjet", "-o", "/proc/no/model"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 1
+        assert re.fullmatch(r"gen2reco: error: .*'/proc/no.*\n", capsys.readouterr().err)
+
+
+def test_no_events_to_learn_from(table, tmp_path):
+    path = stored(tmp_path, table.slice(0, 0))
+    with pytest.raises(EventFileError, match=r"events\.parquet: there are no events to learn from"):
+        train("wjet", path, tmp_path / "model")
