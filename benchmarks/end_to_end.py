@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -64,6 +65,12 @@ def cpu_seconds() -> float:
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
 
 
+def peak_memory() -> float:
+    """Peak memory of this program in MB; `ru_maxrss` would count the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
+
+
 def child(model: Path, sample: Path, output: Path, workers: int, warm: Path | None) -> None:
     """One simulation in this process; prints its figures."""
     from gen2reco import simulate
@@ -81,7 +88,7 @@ def child(model: Path, sample: Path, output: Path, workers: int, warm: Path | No
                 "cpu_seconds": cpu_seconds() - used,
                 "written": done.events,
                 "shares": dict(done.shares),
-                "peak_memory_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_memory_MB": peak_memory(),
             }
         )
     )

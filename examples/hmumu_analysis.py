@@ -160,10 +160,10 @@ def draw(full: Analysis, fast: Analysis, folder: Path) -> list[Path]:
             band = {"color": "C0", "alpha": 0.3, "lw": 0}
             above.stairs(other.values() + error, edges, baseline=other.values() - error, **band,
                          fill=True)  # fmt: skip
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = one.values() / other.values()
-                points = np.sqrt(one.variances()) / other.values()
-                share = np.nan_to_num(error / other.values())
+            # Bins without FastSim have no ratio.
+            filled = np.where(other.values() > 0, other.values(), np.nan)
+            ratio, points = one.values() / filled, np.sqrt(one.variances()) / filled
+            share = np.nan_to_num(error / filled)
             below.stairs(1 + share, edges, baseline=1 - share, **band, fill=True)
             below.axhline(1, color="C0", lw=2)
             below.errorbar(other.axes[0].centers, ratio, points, fmt="o", color="black", ms=7)

@@ -1,3 +1,5 @@
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -171,7 +173,7 @@ def test_a_truncated_file_is_one_clear_error(tmp_path, make_events, name):
             read = [chunk.events for chunk in open_events(cut).chunks(50)]
         except EventFileError as error:
             assert error.file == str(cut)  # noqa: PT017
-            assert "damaged or was not written to its end" in str(error)  # noqa: PT017
+            assert re.search("damaged or was not written to its end|is cut off", str(error))  # noqa: PT017
         else:
             # A ROOT file may lose unused bytes at its end; what is read must then be complete.
             assert length > len(content) * 0.9
@@ -183,7 +185,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path, make_events):
     write_events(path, [make_events(400)], row_group=100)
     source = open_events(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(EventFileError, match="damaged"):
+    with pytest.raises(EventFileError, match=r"damaged|cut off"):
         list(source.chunks(50))
 
 

@@ -55,12 +55,15 @@ def test_quantile_needs_its_nine_conditions():
 def test_schema_covers_all_families():
     schema = models.config_schema()
     families = schema["discriminator"]["mapping"]
-    assert set(families) == {"classifier", "flashsim", "flow", "mixed", "quantile", "vae"}
+    known = {"classifier", "flashsim", "flow", "mixed", "quantile", "transport", "vae"}
+    assert set(families) == known
     for reference in families.values():
         settings = schema["$defs"][reference.rsplit("/", 1)[-1]]
         assert settings["additionalProperties"] is False
+        required = set(settings.get("required", ()))
+        assert required <= {"gen", "reco"}, "only the particles of a study have no default"
         assert all(
-            "description" in field and "default" in field
+            "description" in field and ("default" in field or name in required)
             for name, field in settings["properties"].items()
             if name != "kind"
         )

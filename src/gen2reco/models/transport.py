@@ -189,9 +189,13 @@ class TransportConfig(ModelConfig):
     ordered: tuple[int, ...] = Field(
         default=(), description="RECO particles that are written by falling pt among themselves"
     )
-    decoder: MapConfig = MapConfig()
-    encoder: MapConfig = MapConfig(local=False)
-    distance: DistanceConfig = DistanceConfig()
+    decoder: MapConfig = Field(default=MapConfig(), description="the map from GEN to RECO")
+    encoder: MapConfig = Field(
+        default=MapConfig(local=False), description="the map from RECO to GEN"
+    )
+    distance: DistanceConfig = Field(
+        default=DistanceConfig(), description="how two samples are compared"
+    )
     joint: bool = Field(
         default=False, description="one loss moves both maps, as in OTUS; else each has its own"
     )
@@ -200,7 +204,9 @@ class TransportConfig(ModelConfig):
         default=False,
         description="compare D(z) inside the thresholds alone, weighted by the share that passes",
     )
-    stages: tuple[Terms, ...] = Field(default=(Terms(),), min_length=1)
+    stages: tuple[Terms, ...] = Field(
+        default=(Terms(),), min_length=1, description="weights of the loss, stage after stage"
+    )
 
     def build(self, shape: Shape) -> Transport:
         """Return a freshly initialised pair of maps.
