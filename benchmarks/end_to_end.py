@@ -210,7 +210,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="default: what benchmarks/ has trained of it")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--worker-repeats", type=int, default=3)
-    parser.add_argument("--only", choices=["speed", "growth", "workers"], help="print, not record")
+    parser.add_argument(
+        "--only", choices=["speed", "growth", "workers"], help="measure this alone, keep the rest"
+    )
     parser.add_argument("--child", nargs=3, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--warm", type=Path, help=argparse.SUPPRESS)
@@ -235,8 +237,13 @@ def main() -> None:
         if asked.only in {None, "workers"}:
             result["workers"] = workers(model, samples, scratch, asked.worker_repeats)
     print(json.dumps(result, indent=1))
-    if asked.only is None:
-        record("end_to_end" if asked.study == "wjet" else f"end_to_end_{asked.study}", result)
+    name = "end_to_end" if asked.study == "wjet" else f"end_to_end_{asked.study}"
+    file = RESULTS / f"{name}.json"
+    if asked.only and file.is_file():
+        result = json.loads(file.read_text(encoding="utf-8")) | result
+    record(
+        name, {key: value for key, value in result.items() if key not in {"benchmark", "machine"}}
+    )
 
 
 if __name__ == "__main__":
