@@ -144,7 +144,7 @@ def page_tables(name: str, page: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def report_tables(task: Task, report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The figures of a whole report, all pages of it."""
     pages = {task.name: report} | {
-        f"{task.name}, part {part}": page for part, page in report["parts"].items()
+        f"{task.name}, part {part}": page for part, page in report.get("parts", {}).items()
     }
     joined: dict[str, dict[str, Any]] = {}
     for name, page in pages.items():

@@ -82,7 +82,7 @@ def as_published(name: str, model: Path, sample: Path) -> dict[str, Any]:
     part = emulator.parts[0]
     network = models.build(PUBLISHED, Shape(*part.features.shape)).eval()
     tables, _ = read_tables(emulator.study, open_events(sample))
-    table = tables[part.part.name].take(slice(ROWS))
+    table = tables[part.part.name].take(slice(BLOCK))
     return {
         "study": f"{name}, as large as published",
         "settings": "the defaults of kind flashsim; not trained",

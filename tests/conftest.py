@@ -41,9 +41,9 @@ def small_emulator(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         "training.epochs": 2,
         "training.members": 2,
         "training.max_rows": 6000,
-        "model.couplings": 3,
-        "model.hidden": [16, 16],
-        "model.bins": 8,
+        "model.categories.hidden": [16, 16],
+        "model.continuous.couplings": 3,
+        "model.continuous.hidden": [16, 16],
     }
     train("wjet", bundled, path, overrides=overrides)
     return path

@@ -26,6 +26,7 @@ PUBLIC = [
     "schema",
     "simulate",
     "train",
+    "unfold",
     "validate",
     "write_events",
 ]

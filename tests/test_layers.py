@@ -10,6 +10,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"verbs"},
+    {"unfolding"},
     {"validation"},
     {"emulator"},
     {"training"},
@@ -22,6 +23,7 @@ LAYERS = [
 ]
 HEIGHT = {name: len(LAYERS) - level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = {
+    "unfolding",
     "validation",
     "features",
     "rows",

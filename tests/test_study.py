@@ -1,6 +1,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ class Files:
 
     columns: tuple[str, ...]
 
+    unfit: ClassVar[dict[str, str]] = {}
+
     @property
     def is_list(self) -> dict[str, bool]:
         plain = ("run", "lum", "ev", "GenMET", "MET")
@@ -56,6 +59,8 @@ EVERYTHING = Files(
         *(f"GenJet_{f}" for f in ("pt", "eta", "phi", "mass", "hadronFlavour", "partonFlavour")),
         *(f"GenJet_{f}" for f in ("nBHadrons", "nCHadrons", "nConstituents", "leadMuonPt")),
         *(f"GenPart_{f}" for f in ("pt", "eta", "phi", "pdgId", "isPrompt")),
+        *(f"LHEPart_{f}" for f in ("pt", "eta", "phi", "mass", "pdgId")),
+        *(f"Electron_{f}" for f in ("pt", "eta", "phi", "mass", "charge", "pfRelIso04_all")),
     )
 )
 
@@ -105,7 +110,8 @@ def test_the_baseline_learns_the_papers_nine_quantities():
     assert part.model == {"kind": "quantile", "derived": "wjet"}
     settings = (training.optimizer, training.learning_rate, training.schedule, training.batch)
     assert settings == ("adam", 1e-3, "inverse-epoch", 128)
-    assert (training.epochs, training.weight_decay, training.clip) == (100, 0, 0)
+    assert (training.epochs, training.patience) == (100, 0)
+    assert (training.weight_decay, training.clip) == (0, 0)
     assert study.validation == load_study("wjet").validation
 
 
@@ -125,7 +131,7 @@ def test_numbers_stand_for_themselves():
     ("old", "new", "message"),
     [
         ("training:", "trainin:", "unknown key 'trainin'. Did you mean 'training'?"),
-        ("epochs: 32", "epoch: 24", "unknown key 'training.epoch'. Did you mean 'epochs'?"),
+        ("epochs: 48", "epoch: 24", "unknown key 'training.epoch'. Did you mean 'epochs'?"),
         (
             "relative_to: gen_mu.pt",
             "relativ_to: gen_mu.pt",
@@ -137,11 +143,11 @@ def test_numbers_stand_for_themselves():
             "unknown key 'validation.responses.mu_pt.kinds'. Did you mean 'kind'?",
         ),
         ("description: W", "zzz: W", "unknown key 'zzz'. Allowed here: define, describe"),
-        ("epochs: 32", "epochs: many", "training.epochs: Input should be a valid integer"),
-        ("epochs: 32", "epochs: 0", "training.epochs: Input should be greater than or equal to 1"),
+        ("epochs: 48", "epochs: many", "training.epochs: Input should be a valid integer"),
+        ("epochs: 48", "epochs: 0", "training.epochs: Input should be greater than or equal to 1"),
         ("kind: ratio}", "kind: ratios}", "mu_pt.kind: Input should be 'ratio', 'difference'"),
         ("{name: gen_mu_eta, value", "{value", "'parts.0.condition.1.name' is missing"),
-        ("{kind: rotate, given", "{given", "'parts.0.target.7.transform.0.kind' is missing"),
+        ("{kind: rotate, given", "{given", "'parts.0.target.8.transform.0.kind' is missing"),
         ("name: gen_mu_eta", "name: gen_mu_pt", "the same name is used twice"),
         ("[met_x, met_y]", "[met_x]", "1 names but 2 values"),
         ("[GenMET.px, GenMET.py]", "GenMET.px", "1 entries under relative_to but 2 values"),
@@ -220,18 +226,19 @@ def test_overrides():
         "wjet",
         {
             "training.epochs": 3,
-            "model.bins": 4,
+            "model.continuous.bins": 4,
             "parts.0.rows.match.max_delta_r": 0.2,
             "define.far": "count(Jet)",
-            "parts.0.model.hidden": [8],
+            "parts.0.model.continuous.hidden": [8],
         },
     )
     part = study.parts[0]
     assert study.training.epochs == 3
-    assert part.model == {"kind": "flow", "couplings": 8, "hidden": [8], "bins": 4, "dropout": 0.05}
+    continuous = part.model["continuous"]
+    assert continuous == {"couplings": 8, "hidden": [8], "bins": 4, "dropout": 0.1}
     assert part.rows.match.max_delta_r == 0.2
     assert study.define["far"] == "count(Jet)"
-    assert load_study("wjet").training.epochs == 32
+    assert load_study("wjet").training.epochs == 48
 
 
 @pytest.mark.parametrize(

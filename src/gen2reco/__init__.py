@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gen2reco.verbs.schema import schema
     from gen2reco.verbs.simulate import simulate
     from gen2reco.verbs.train import train
+    from gen2reco.verbs.unfold import unfold
     from gen2reco.verbs.validate import validate
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ _HOME = {
     "schema": "verbs.schema",
     "simulate": "verbs.simulate",
     "train": "verbs.train",
+    "unfold": "verbs.unfold",
     "validate": "verbs.validate",
     "write_events": "events",
 }
@@ -75,6 +77,7 @@ __all__ = [
     "schema",
     "simulate",
     "train",
+    "unfold",
     "validate",
     "write_events",
 ]

@@ -8,7 +8,7 @@ import pytest
 
 from gen2reco.rng import Keys
 from gen2reco.rows.tables import Table
-from gen2reco.study import Part, load_study
+from gen2reco.study import Part
 
 
 def stored(values: np.ndarray) -> np.ndarray:
@@ -99,9 +99,37 @@ def part_of(*targets: dict[str, Any], condition: tuple[dict[str, Any], ...] = ()
     return Part.model_validate({"name": "event", "target": filled, "condition": condition})
 
 
+def wjet_like_part() -> Part:
+    """The part that learns the columns of `wjet_like`: copies, ratios, angles, a rotated vector."""
+    logarithmic = ("gen_mu_pt", "gen_jet_pt", "gen_jet_mass", "gen_met")
+    names = ("gen_mu_pt", "gen_mu_eta", "gen_jet_pt", "gen_jet_eta", "gen_jet_mass", "gen_met")
+    turns = ("gen_jet_dphi", "gen_jet_sin", "gen_jet_cos", "gen_met_sin", "gen_met_cos")
+    condition = [
+        {"name": name, "value": name, "transform": "log" if name in logarithmic else []}
+        for name in (*names, *turns)
+    ]
+    target: list[dict[str, Any]] = []
+    for thing in ("mu", "jet"):
+        for field, kind, transform in (
+            ("pt", "positive", ["log", "asinh"]),
+            ("eta", "continuous", ["asinh"]),
+            ("phi", "angle", ["asinh"]),
+        ):
+            name, relative = f"{thing}_{field}", f"gen_{thing}.{field}"
+            one = {"name": name, "value": name, "kind": kind, "relative_to": relative}
+            target.append({**one, "transform": transform})
+    mass = {"name": "jet_mass", "value": "jet.mass", "kind": "positive"}
+    target.append({**mass, "relative_to": "gen_jet.mass", "transform": ["log", "asinh"]})
+    rotate = {"kind": "rotate", "given": {"angle": "gen_mu.phi"}}
+    met = {"name": ["met_x", "met_y"], "value": ["MET.px", "MET.py"]}
+    relative_to = ["GenMET.px", "GenMET.py"]
+    target.append({**met, "relative_to": relative_to, "transform": [rotate, "asinh"]})
+    return Part.model_validate({"name": "event", "condition": condition, "target": target})
+
+
 @pytest.fixture(scope="session")
 def wjet_part() -> Part:
-    return load_study("wjet").parts[0]
+    return wjet_like_part()
 
 
 @pytest.fixture(scope="session")

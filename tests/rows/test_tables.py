@@ -52,27 +52,37 @@ def test_against_a_loop_over_events(wjet, wjet_columns):
         gen_mu, mu = hardest(muons), hardest(record["Muon"])
         gen_jet = hardest([j for j in record["GenJet"] if gen_mu and dr(j, gen_mu) > 0.5])
         jet = hardest([j for j in record["Jet"] if mu and dr(j, mu) > 0.5])
+        others = [j for j in record["GenJet"] if gen_mu and dr(j, gen_mu) > 0.5 and j != gen_jet]
         if gen_jet and jet:
-            rows.append((event, gen_mu, gen_jet, mu, jet, record["MET"]))
+            rows.append((event, gen_mu, gen_jet, mu, jet, record["MET"], hardest(others)))
     assert table.entry.tolist() == [row[0] for row in rows]
     assert len(rows) > 50
+    second = [float(bool(r[6]) and dr(r[4], r[6]) < min(0.4, dr(r[4], r[2]))) for r in rows]
     for name, expected in {
         "gen_mu_pt": [r[1]["pt"] for r in rows],
-        "gen_jet_mass": [r[2]["mass"] for r in rows],
+        "gen_jet_mass": [max(r[2]["mass"], 0.3) for r in rows],
+        "gen_jet2_pt": [r[6]["pt"] if r[6] else 6 for r in rows],
+        "gen_jet2_deta": [r[6]["eta"] - r[2]["eta"] if r[6] else 0 for r in rows],
         "gen_jet_cos": [np.cos(r[2]["phi"] - r[1]["phi"]) for r in rows],
     }.items():
         np.testing.assert_allclose(table.condition[name], expected, rtol=1e-5, atol=1e-6)
     for name, expected in {
         "mu_eta": [r[3]["eta"] for r in rows],
         "jet_pt": [r[4]["pt"] for r in rows],
+        "second": second,
+        "jet_eta": [r[4]["eta"] - (step(r) if s else 0) for r, s in zip(rows, second, strict=True)],
         "met_x": [r[5]["pt"] * np.cos(r[5]["phi"]) for r in rows],
     }.items():
         np.testing.assert_allclose(table.target[name], expected, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(table.relative_to["jet_pt"], [r[2]["pt"] for r in rows])
-    np.testing.assert_allclose(table.given["gen_mu.phi"], [r[1]["phi"] for r in rows])
+    np.testing.assert_allclose(table.given["gen_jet.phi"], [r[2]["phi"] for r in rows])
     turn = np.array([r[2]["phi"] - r[1]["phi"] for r in rows])
     np.testing.assert_allclose(np.cos(table.condition["gen_jet_dphi"]), np.cos(turn), atol=1e-6)
     assert np.abs(table.condition["gen_jet_dphi"]).max() <= np.pi
+
+
+def step(row):
+    return row[6]["eta"] - row[2]["eta"]
 
 
 def hardest(objects):
@@ -91,7 +101,7 @@ def test_what_a_table_holds(wjet, wjet_columns):
     assert list(table.condition) == [item.name for item in part.condition]
     assert list(table.target) == [name for item in part.target for name in item.name]
     assert list(table.relative_to) == list(table.target)
-    assert list(table.given) == ["gen_mu.phi"]
+    assert list(table.given) == ["14.999 / gen_jet.pt", "gen_jet.phi"]
     assert table.keys.event.tolist() == (100 + table.entry).tolist()
     assert not table.keys.object.any()
     assert (table.weight == 1).all()
@@ -145,6 +155,7 @@ def test_output_of_a_part(wjet, wjet_columns, available):
     }
     table = build_table(wjet, part, columns, targets=False)
     drawn = {name: np.arange(len(table), dtype=np.float64) for name in table.relative_to}
+    drawn["second"] = np.arange(len(table)) % 2.0
     out = evaluate_output(wjet, part, columns, table, drawn)
     assert set(out) == {"Muon", "Jet", "MET"}
     assert (out["Muon"]["pt"] == drawn["mu_pt"]).all()
@@ -155,7 +166,17 @@ def test_output_of_a_part(wjet, wjet_columns, available):
         index = out[name][f"gen{'Part' if name == 'Muon' else 'Jet'}Idx"]
         pt = columns[f"{prefix}_pt"]
         found = pt.content[pt.offsets[table.entry] + index]
-        assert (found == table.relative_to["mu_pt" if name == "Muon" else "jet_pt"]).all()
+        if name == "Muon":
+            assert (found == table.relative_to["mu_pt"]).all()
+        else:  # the second GEN jet where the flag says so and there is one
+            there = table.condition["gen_jet2_pt"] > 6
+            other = there & (drawn["second"] == 1)
+            assert 0 < other.sum() < len(other)
+            gen_pt = np.where(other, table.condition["gen_jet2_pt"], table.relative_to["jet_pt"])
+            assert (found == gen_pt).all()
+            eta = drawn["jet_eta"] + np.where(other, table.condition["gen_jet2_deta"], 0)
+            np.testing.assert_allclose(out["Jet"]["eta"], eta)
+            assert np.abs(out["Jet"]["phi"]).max() <= np.pi
     pdg = columns["GenPart_pdgId"]
     charge = -np.sign(pdg.content[pdg.offsets[table.entry] + out["Muon"]["genPartIdx"]])
     assert (out["Muon"]["charge"] == charge).all()
@@ -385,7 +406,7 @@ def test_given_columns_of_reco_serve_the_fit_alone(wjet_columns, available):
     assert (np.exp(learned.given["log(jet.mass)"]) > 0).all()
     table = build_table(study, part, gen_only(columns), targets=False)
     assert "log(jet.mass)" not in table.given
-    assert {"gen_mu.px", "log(gen_jet.mass)", "GenMET.px"} <= set(table.given)
+    assert {"gen_mu.px", "log(max(gen_jet.mass, 0.05))", "GenMET.px"} <= set(table.given)
     needed = columns_needed(study, part, available(columns), targets=False)
     assert not any(name.startswith(("Jet_", "Muon_", "MET_")) for name in needed)
 

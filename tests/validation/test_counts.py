@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import kstest, norm
 
 from gen2reco.errors import SampleError
-from gen2reco.validation import Tally
-from gen2reco.validation.counts import compare_counts
+from gen2reco.validation import Counted, Tally
+from gen2reco.validation.counts import compare_counts, compare_counts_of_the_same_events
 
 
 def tally(rng, mean, events=2000, first=0, replicas=1):
@@ -85,3 +85,38 @@ def test_counts_are_whole_numbers():
         Tally(np.array([0.5]), np.ones(1), np.arange(1))
     with pytest.raises(SampleError, match="none of them negative"):
         Tally(np.array([-1]), np.ones(1), np.arange(1))
+
+
+def same_events(rng, mean, events=1500, replicas=5, scale=1.0):
+    rate = rng.gamma(2, mean / 2, events)
+    fast = rng.poisson(scale * rate[:, None], (events, replicas))
+    return Counted(rng.poisson(rate), fast, np.ones(events), np.arange(events))
+
+
+@pytest.mark.parametrize(("mean", "replicas"), [(0.3, 5), (0.9, 1), (6.0, 5)])
+def test_p_values_of_truth_on_the_same_events(mean, replicas):
+    rng = np.random.default_rng(5)
+    found = [
+        compare_counts_of_the_same_events("x", same_events(rng, mean, 600, replicas))
+        for _ in range(120)
+    ]
+    assert kstest([c.test.p for c in found], "uniform").pvalue > 0.001
+    assert kstest([c.mean_p for c in found], "uniform").pvalue > 0.001
+    pulls = [(c.mean_ratio.value - 1) / c.mean_ratio.error for c in found]
+    assert np.std(pulls) == pytest.approx(1, abs=0.2)
+
+
+def test_the_same_events_show_smaller_differences():
+    rng = np.random.default_rng(6)
+    counted = same_events(rng, 6.0, scale=1.05)
+    found = compare_counts_of_the_same_events("x", counted)
+    half = counted.event % 2 == 0
+    apart = compare_counts(
+        "x",
+        Tally(counted.full[half], counted.weight[half], counted.event[half]),
+        Tally(counted.fast[~half, 0], counted.weight[~half], counted.event[~half]),
+    )
+    assert found.mean_ratio.error < 0.5 * apart.mean_ratio.error
+    assert found.mean_p < 1e-4
+    assert found.replicas == 5
+    assert apart.replicas == 0

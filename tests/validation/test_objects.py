@@ -7,8 +7,10 @@ import pytest
 from scipy.stats import kstest
 
 from gen2reco.errors import SampleError
-from gen2reco.validation import Coverage, Rate, Sample, assess
+from gen2reco.validation import Coverage, Outcome, Rate, Sample, Settings, Targets, assess
 from gen2reco.validation.coverage import judge_coverage
+from gen2reco.validation.efficiency import judge_outcome
+from gen2reco.validation.object_verdict import OFF_ONE, object_targets
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +37,44 @@ def test_truth_cannot_be_told(judged):
     assert judged.rows[0] > 2 * judged.events[0]
 
 
-def test_targets_of_objects(judged):
+def test_targets_of_objects(judged, toys):
     found = {t.name: t for t in judged.targets}
     assert found["smallest closure p (Holm), at least"].met
-    assert found["found: largest |ratio \N{MINUS SIGN} 1| in a bin"].limit == 0.02
-    assert found["extra: |ratio \N{MINUS SIGN} 1| of the mean"].limit == 0.03
+    assert found[f"extra: {OFF_ONE} of the mean"].limit == 0.03
     # 2 % of light objects are tagged, some twenty of them: said, and not held to 3 %
     assert any("Too few rows to judge a share to 3%" in note for note in judged.notes)
+    assert f"tag: largest {OFF_ONE} of a group" not in found
+    many = toys.objects(events=30_000)
+    judged_well = [judge_outcome(n, o, toys.settings) for n, o in many.outcomes.items()]
+    found = {t.name: t for t in object_targets(Targets(), judged_well, ())}
+    assert found[f"found: largest {OFF_ONE} in a bin"].limit == 0.02
+    assert found[f"found: largest {OFF_ONE} in a bin"].met
+    assert found[f"tag: largest {OFF_ONE} of a group"].limit == 0.03
+
+
+def test_a_region_is_held_to_two_standard_errors():
+    rng = np.random.default_rng(8)
+    event, ones = np.arange(4000), np.ones(4000)
+    full = event % 10 < 3
+    for share, met in ((0.3, True), (0.27, False)):
+        fast = rng.random((4000, 25)) < share
+        outcome = Outcome(full, {}, ones, event, fast=fast, kind="region")
+        (target,) = object_targets(Targets(), [judge_outcome("vbf", outcome, Settings())], ())
+        assert target.name == "vbf: events in it, difference in standard errors"
+        assert (target.limit, target.met) == (2.0, met)
+        # the error is that of FullSim's number, widened by a twenty-fifth
+        expected = abs(fast.mean() - full.mean()) / np.sqrt(share * (1 - share) / 4000 * 1.04)
+        assert target.value == pytest.approx(expected, rel=0.02)
+
+
+def test_a_tag_that_fastsim_never_gives_has_no_small_error():
+    rng = np.random.default_rng(9)
+    full, ones = rng.random(500) < 0.02, np.ones(500)
+    outcome = Outcome(full, {}, ones, np.arange(500), fast=np.zeros((500, 2), bool), kind="flag")
+    rate = judge_outcome("tag", outcome, Settings()).overall[0]
+    assert rate.ratio.value == 0
+    assert 0.2 < rate.ratio.error < 0.5
+    assert object_targets(Targets(), [judge_outcome("tag", outcome, Settings())], ()) == ()
 
 
 def test_a_wrong_efficiency_and_wrong_counts_are_told(toys):
@@ -63,7 +96,7 @@ def test_a_wrong_efficiency_and_wrong_counts_are_told(toys):
     assert failed["shares (in standard errors)"].worst.endswith("of extra")
     missed = {t.name for t in bad.targets if not t.met}
     assert {"smallest closure p (Holm), at least"} < missed
-    assert "extra: |ratio \N{MINUS SIGN} 1| of the mean" in missed
+    assert f"extra: {OFF_ONE} of the mean" in missed
 
 
 def test_rows_of_an_event_in_both_halves_are_refused(toys):

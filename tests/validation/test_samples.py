@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gen2reco.errors import SampleError
-from gen2reco.validation import Closure, Coverage, Sample
+from gen2reco.validation import Closure, Counted, Coverage, Rate, Sample
 
 ONES = np.ones(4)
 EVENT = np.arange(4)
@@ -56,3 +58,40 @@ def test_closure_needs_the_same_responses_on_both_sides():
         Closure({}, {"pt": ONES}, {}, ONES, EVENT)
     made = Closure({}, {"pt": ONES}, {"pt": ONES}, ONES, EVENT)
     assert made.fast["pt"].shape == (4, 1)
+
+
+def test_samples_are_joined_and_members_default_to_the_nominal_one():
+    one = Sample({"x": np.zeros(2)}, {}, {"g": np.ones(2)}, np.ones(2), np.arange(2))
+    two = replace(one, member=np.array([1, 1]), row=None)
+    both = Sample.concatenate([one, two])
+    assert both.member.tolist() == [0, 0, 1, 1]
+    assert both.replica is None
+    assert both.row is None
+    assert both.event.tolist() == [0, 1, 0, 1]
+    assert len(both.nominal()) == 2
+    assert Sample.concatenate([one, one]).member is None
+
+
+def test_replicas_are_samples_of_their_own():
+    rows = Sample({"x": np.arange(4.0)}, {}, {}, np.full(4, 0.5), np.array([0, 0, 1, 1]))
+    assert rows.replicas() == [rows]
+    split = replace(rows, replica=np.array([0, 1, 0, 1])).replicas()
+    assert [s.quantities["x"].tolist() for s in split] == [[0, 2], [1, 3]]
+
+
+def test_a_rate_takes_the_replicas_of_an_event_together():
+    passed, event = np.array([True, False, True, True]), np.array([0, 0, 1, 2])
+    rate = Rate.of((passed, np.ones(4), np.arange(4)), (passed, np.ones(4), event))
+    assert rate.full == (3, 4)
+    assert rate.errors[0] == pytest.approx(np.sqrt(0.75 * 0.25 / 4))
+    # the two rows of event 0 move the share by 1/4 - 3/4 together
+    assert rate.errors[1] == pytest.approx(np.sqrt(0.5**2 + 2 * 0.25**2) / 4)
+
+
+def test_counts_of_the_same_events_have_one_row_each():
+    fine = Counted(np.array([0, 2]), np.array([[0, 1], [2, 2]]), np.ones(2), np.arange(2))
+    assert fine.fast.shape == (2, 2)
+    with pytest.raises(SampleError, match="fast has 3 rows"):
+        Counted(np.array([0, 2]), np.array([1, 1, 1]), np.ones(2), np.arange(2))
+    with pytest.raises(SampleError, match="whole numbers"):
+        Counted(np.array([0, 2]), np.array([0.5, 1.0]), np.ones(2), np.arange(2))

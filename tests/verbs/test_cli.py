@@ -39,7 +39,11 @@ def test_help_names_every_verb():
     [
         (("train", "wjat", "-o", "nowhere/model"), 3, "Did you mean 'wjet'"),
         (("train", "wjet", "--set", "training.epochs", "-o", "nowhere/model"), 3, "KEY=VALUE"),
-        (("train", "wjet", "--set", "model.hiden=[8]", "-o", "nowhere/model"), 3, "hidden"),
+        (
+            ("train", "wjet", "--set", "model.continuous.hiden=[8]", "-o", "nowhere/model"),
+            3,
+            "hidden",
+        ),
         (("train", "wjet", "--set", "training.epoch=3", "-o", "nowhere/model"), 3, "epochs"),
         (
             ("train", "wjet", "-i", "no_such_file.root", "-o", "nowhere/model"),

@@ -1,5 +1,7 @@
 """validate on an emulator of several parts: a page each, and one for whole events."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -281,3 +283,18 @@ def test_the_only_part_has_the_first_page(hmumu_sample, events_file, tmp_path):
     assert [o.name for o in done.assessment.efficiencies] == ["found", "btag", "tautag"]
     assert list(done.as_dict()["histories"]) == ["jets.presence, member 0", "jets, member 0"]
     assert done.assessment.matching.pairs > 300
+
+
+def test_members_of_an_ensemble_make_a_band(emulator, judged):
+    parts = tuple(replace(one, members=one.members * 2) for one in emulator.parts)
+    double = replace(emulator, parts=parts)
+    part = PartSamples(double, judged, judged.study.part("met"), replicas=2, seed=1)
+    _, half, fast = part.samples()
+    b = int(np.sum(half == 1))
+    assert np.bincount(fast[0].member).tolist() == [b, b]
+    assert fast[1].member is None
+    samples = EventSamples(double, judged, seed=1, oversample=2, replicas=2, seeds=1)
+    (whole,) = samples.fast
+    assert set(whole.member[whole.replica == 1]) == {0}
+    assert set(whole.member) == {0, 1}
+    assert len(whole.nominal().replicas()) == 2

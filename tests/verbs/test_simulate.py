@@ -55,6 +55,27 @@ def reco(small_emulator, gen_file, tmp_path_factory):
     return path
 
 
+def test_jets_begin_where_those_of_the_sample_do_and_know_their_gen_jet(reco, gen_file):
+    made, given = read(reco), read(gen_file)
+    jet = ak.flatten(made.Jet)
+    assert ak.min(jet.pt) >= 14.99
+    assert ak.max(abs(jet.phi)) <= np.float32(np.pi)
+    gen = given[np.searchsorted(given.event, made.event)]
+    assert ak.all(gen.event == made.event)
+    jets = gen.GenJet
+    index = jet.genJetIdx
+    assert ak.all(index >= 0)
+    assert ak.all(index < ak.num(jets))
+    partner = ak.flatten(jets[ak.singletons(index)])
+    by_pt = ak.argsort(ak.argsort(jets.pt, ascending=False))
+    rank = ak.flatten(by_pt[ak.singletons(index)])
+    # the hardest is the muon's where that has a GEN jet; then come the leading and the second one
+    assert ak.max(rank) <= 3
+    turn = (jet.phi - partner.phi + np.pi) % (2 * np.pi) - np.pi
+    near = np.hypot(jet.eta - partner.eta, turn) < 0.5
+    assert ak.mean(near) > 0.9
+
+
 def test_output_has_nanoaod_names_and_types(reco):
     events = read(reco)
     assert {"run", "luminosityBlock", "event", "replica", "weight", "Muon", "Jet", "MET"} < set(

@@ -146,7 +146,12 @@ def _collections(
                 name: layout.cast(collection, name, values if kept.all() else values[kept])
                 for name, values in output.items()
             }
-            if rows.part.rows.kind == "event":
+            several = next(iter(fields.values())).ndim == 2
+            if several:
+                objects_of = np.repeat(row_event, next(iter(fields.values())).shape[1])
+                flat = {name: values.reshape(-1) for name, values in fields.items()}
+                columns |= _object_columns(collection, flat, objects_of, events)
+            elif rows.part.rows.kind == "event":
                 one_each = np.arange(events + 1, dtype=np.int64)
                 alone = collection in layout.singletons
                 for name, values in fields.items():

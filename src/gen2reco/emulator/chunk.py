@@ -26,7 +26,8 @@ BAD_INPUT = 2
 """Bit of `gen2reco_flags`: a GEN value was not a finite number; the training median stood in."""
 
 POLICIES = ("error", "drop", "flag")
-NOT_FINITE = "GEN not finite"
+NOT_FINITE = "not finite"
+"""Behind the side that is given: why an event is dropped or flagged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +195,9 @@ class Chunk:
         events = np.zeros(len(flags), np.bool_)
         events[table.entry[bad]] = True
         if self._policy == "drop":
-            self._lost[NOT_FINITE] += int(np.count_nonzero(events & self.alive))
+            self._lost[f"{self._emulator.study.given} {NOT_FINITE}"] += int(
+                np.count_nonzero(events & self.alive)
+            )
             self.alive &= ~events
         else:
             flags[events] |= BAD_INPUT

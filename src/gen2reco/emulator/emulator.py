@@ -153,8 +153,10 @@ class Emulator:
         flags = np.concatenate([copy.flags[chunk.alive] for copy in copies])
         flagged = Counter(
             {
-                "GEN outside the training domain": int(np.count_nonzero(flags & OUTSIDE_DOMAIN)),
-                NOT_FINITE: int(np.count_nonzero(flags & BAD_INPUT)),
+                f"{self.study.given} outside the training domain": int(
+                    np.count_nonzero(flags & OUTSIDE_DOMAIN)
+                ),
+                f"{self.study.given} {NOT_FINITE}": int(np.count_nonzero(flags & BAD_INPUT)),
             }
         )
         reco = assemble(

@@ -17,7 +17,7 @@ from gen2reco.features.transforms import EDGE, GEN, NOISE, SUPPLIED, parse
 from gen2reco.rng import noise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -43,7 +43,7 @@ class PartFeatures:
         ranges: training distribution of every GEN column that is read, by (block, name).
         findings: what the fit noticed.
         standardize: whether the model's GEN columns have zero mean and unit deviation; RECO ones
-            always do, discrete ones apart.
+            do unless the family takes them plain, discrete ones apart.
         levels: whether discrete targets and point masses are discrete columns for the model.
         combinations: the values of the discrete columns that occur together in training.
         shares: share of the training rows with each combination.
@@ -61,7 +61,13 @@ class PartFeatures:
 
     @classmethod
     def fit(
-        cls, part: Part, table: Table, seed: int, *, standardize: bool = True, levels: bool = False
+        cls,
+        part: Part,
+        table: Table,
+        seed: int,
+        *,
+        plain: Collection[str] = (),
+        levels: bool = False,
     ) -> PartFeatures:
         """Fit conditions and targets of a part.
 
@@ -69,7 +75,8 @@ class PartFeatures:
             part: the part of the study.
             table: its training rows, with targets; weights play no role.
             seed: of the noise that spreads counts and point masses.
-            standardize: False for a family that normalises GEN inside its network.
+            plain: `condition`, `target`: sides whose columns stay in the units of the study, for a
+                family that normalises inside its network.
             levels: True for a family that has discrete columns: flags and categories become their
                 ranks, point masses levels; else noise makes numbers of both.
 
@@ -91,7 +98,9 @@ class PartFeatures:
         for item in part.condition:
             where = f"part {part.name}, condition {item.name}"
             values = sound["condition", item.name]
-            column, found = fit_condition(item, values, given, where, standardize=standardize)
+            column, found = fit_condition(
+                item, values, given, where, standardize="condition" not in plain
+            )
             conditions.append(column)
             findings += found
         wanted = list(wanted_blocks(part, levels=levels))
@@ -104,7 +113,7 @@ class PartFeatures:
             if one.relative:
                 columns[GEN] = _stack([sound["relative_to", name] for name in one.names])
             reco = _stack([table.target[name] for name in one.names])
-            block, found = fit_block(one, reco, columns, standardize=True)
+            block, found = fit_block(one, reco, columns, standardize="target" not in plain)
             blocks.append(block)
             findings += found
             if block.discrete:
@@ -117,7 +126,7 @@ class PartFeatures:
             blocks=tuple(blocks),
             ranges=ranges,
             findings=tuple(findings),
-            standardize=standardize,
+            standardize="condition" not in plain,
             levels=levels,
             combinations=tuple(map(tuple, seen.tolist())),
             shares=tuple((counts / len(table)).tolist()),

@@ -1,5 +1,11 @@
 """Model families, one file each under one protocol; `kind` in a study picks the family."""
 
-from gen2reco.models.families import build, config_schema, parse, takes_levels
+from gen2reco.models.families import (
+    build,
+    config_schema,
+    parse,
+    plain_sides,
+    takes_levels,
+)
 
-__all__ = ["build", "config_schema", "parse", "takes_levels"]
+__all__ = ["build", "config_schema", "parse", "plain_sides", "takes_levels"]

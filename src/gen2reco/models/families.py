@@ -13,6 +13,7 @@ from gen2reco.models.flow import FlowConfig
 from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.transport import TransportConfig
 from gen2reco.models.vae import VAEConfig
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from gen2reco.models.protocol import Model, Shape
 
 Settings = Annotated[
-    ClassifierConfig | FlashSimConfig | FlowConfig | MixedConfig | QuantileConfig | VAEConfig,
+    ClassifierConfig
+    | FlashSimConfig
+    | FlowConfig
+    | MixedConfig
+    | QuantileConfig
+    | TransportConfig
+    | VAEConfig,
     Field(discriminator="kind"),
 ]
 
@@ -57,6 +64,11 @@ def build(settings: ModelConfig | Mapping[str, Any], shape: Shape) -> Model:
 def takes_levels(block: Mapping[str, Any]) -> bool:
     """Return whether the family of a `model` block has discrete columns for flags and the like."""
     return parse(block).takes_levels
+
+
+def plain_sides(block: Mapping[str, Any]) -> frozenset[str]:
+    """Return the sides whose columns reach the family of a `model` block in the study's units."""
+    return parse(block).plain
 
 
 def config_schema() -> dict[str, Any]:

@@ -80,6 +80,8 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     takes_levels: ClassVar[bool] = False
     """Whether flags, categories and point masses reach the family as discrete columns."""
+    plain: ClassVar[frozenset[str]] = frozenset()
+    """Sides (`condition`, `target`) whose columns come in units of the study, not standardised."""
     kind: str
 
     def build(self, shape: Shape) -> Model:
@@ -127,6 +129,19 @@ class HasProbabilities(Protocol):
 
     def probabilities(self, condition: Tensor) -> Tensor:
         """Return p(combination | condition), [rows, combinations], in the order of those."""
+
+
+class HasUnfolding(Protocol):
+    """Capability of families that also go from RECO to GEN."""
+
+    capability: ClassVar[str] = "unfold"
+
+    @property
+    def unfold_noise(self) -> Noise:
+        """Random numbers that one row of `unfold` consumes."""
+
+    def unfold(self, target: Tensor, noise: Tensor) -> Tensor:
+        """Return encoded GEN columns [rows, conditions], a pure function of the arguments."""
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

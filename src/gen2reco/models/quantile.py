@@ -14,7 +14,7 @@ normalisation of the derived quantities too.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -32,6 +32,7 @@ Width = Annotated[int, Field(ge=1)]
 class QuantileConfig(ModelConfig):
     """Settings of the centre-and-quantile regression."""
 
+    plain: ClassVar[frozenset[str]] = frozenset({"condition"})
     kind: Literal["quantile"] = "quantile"
     derived: Literal["wjet", "none"] = Field(
         "wjet",

@@ -21,7 +21,7 @@ from gen2reco.rows.store import Available, Flat, Source, Store
 from gen2reco.rows.values import Collection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gen2reco.rows.segments import Array, Flags, Index, Numbers
     from gen2reco.rows.table import Table
@@ -142,7 +142,7 @@ def judged_quantities(part: Part, events: Namespace, available: Available) -> di
     return found
 
 
-def _stored(collection: str, written: Mapping[str, str], available: Available) -> list[str]:
+def _stored(collection: str, written: Iterable[str], available: Available) -> list[str]:
     known = set(available.columns)
     return [n for n in written if f"{collection}_{n}" in known and not n.endswith("Idx")]
 

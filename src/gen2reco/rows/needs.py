@@ -88,6 +88,8 @@ def columns_needed(study: Study, part: Part, available: Available, *, targets: b
         space.names.evaluate(item.expression, f"part {part.name}, {item.label}")
     if targets:
         events.mask(study.select, "select")
+        for side in ("select_gen", "select_reco"):
+            events.mask(getattr(part.rows, side), f"part {part.name}, rows.{side}")
     if study.input.weight:
         events.evaluate(study.input.weight, "input.weight")
     used = {*events.columns_used, *(name for name in IDS if name in available.columns)}
@@ -104,8 +106,9 @@ def output_columns_needed(study: Study, part: Part, available: Available) -> lis
     nothing = np.zeros(0, np.int64)
     names = rows_at(part, events, nothing, nothing, generated)
     for collection, fields in part.output.items():
-        for name, expression in fields.items():
-            names.evaluate(expression, f"part {part.name}, output {collection}.{name}")
+        for name, written in fields.items():
+            for expression in (written,) if isinstance(written, str) else written:
+                names.evaluate(expression, f"part {part.name}, output {collection}.{name}")
     return events.columns_used
 
 

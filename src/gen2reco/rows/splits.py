@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """What `split` returns."""
 
+GEN_SIDE, RECO_SIDE = 0, 1
+"""What `sides` returns."""
+
 _EDGES = (0.7, 0.8)
 
 
@@ -35,6 +38,14 @@ def split(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
 def halves(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
     """Return 0 or 1 for each row: two halves of disjoint events, independent of `split`."""
     return (hash_fraction(keys, "halves") >= 0.5).astype(np.int8)
+
+
+def sides(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
+    """Return GEN_SIDE or RECO_SIDE for each row: which half of its event unpaired rows may use.
+
+    Independent of `split`, `halves` and `folds`.
+    """
+    return (hash_fraction(keys, "sides") >= 0.5).astype(np.int8)
 
 
 def folds(keys: Keys | Mapping[str, Any], count: int, salt: str = "folds") -> NDArray[np.int8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from gen2reco.rows.needs import (
     wanted_columns,
 )
 from gen2reco.rows.spaces import RowSpace, row_space, rows_at
+from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, sides
 from gen2reco.rows.store import Available
 from gen2reco.rows.table import Table
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Side = Literal["both", "gen", "reco"]
+
 ABSURD = 1e12
 """A number beyond this (GeV, radians) cannot be physics and counts as not finite."""
 
@@ -46,6 +49,7 @@ def build_table(
     targets: bool,
     where: str = "",
     number: Index | None = None,
+    side: Side = "both",
 ) -> Table:
     """Build the table of one part from a chunk of events.
 
@@ -62,6 +66,8 @@ def build_table(
         targets: whether RECO is there and wanted.
         where: name of the file, for messages.
         number: int64 [events], spurious objects of each event; for their simulation.
+        side: with targets, `gen` for the conditions or `reco` for the targets alone, of those
+            events that `splits.sides` gives to that side: what unpaired rows are made of.
 
     Raises:
         StudyError: an expression is wrong or names a column that is not there.
@@ -72,7 +78,11 @@ def build_table(
     building = _Building(part, space)
     if targets and study.select.strip():
         building.select(names.mask(study.select, "select"))
+    if side != "both":
+        building.take_side(side)
     for item in wanted_columns(study, part, targets=targets):
+        if side != "both" and (item.block == "target") != (side == "reco"):
+            continue
         if item.block == "target" and space.matched is not None:
             building.drop("no RECO object matches gen", ~space.matched)
         building.add(item)
@@ -109,6 +119,15 @@ class _Building:
         if left:
             self.dropped["not selected"] += left
             self.keep &= selected[self.space.entry]
+
+    def take_side(self, side: Side) -> None:
+        """Leave out the rows that the side does not select, and the events of the other side."""
+        names = self.space.names
+        wanted = f"select_{side}"
+        self.select(names.mask(getattr(self.part.rows, wanted), f"part {self.part.name}, {wanted}"))
+        keys = {name: _identifier(names, name) for name in IDS}
+        own = GEN_SIDE if side == "gen" else RECO_SIDE
+        self.drop("serves the other side", sides(keys)[self.space.entry] != own)
 
     def drop(self, reason: str, rows: Flags) -> None:
         """Leave out rows, counting those that were still in."""
@@ -210,7 +229,8 @@ def evaluate_output(
         generated: target component -> numbers per row, in physics units.
 
     Returns:
-        Collection -> field -> numbers per row: bool for flags and conditions, int64 for what is
+        Collection -> field -> numbers per row, [rows] or, where the output lists several objects,
+        [rows, objects]: bool for flags and conditions, int64 for what is
         whole by construction (indices, signs of integers, targets of kind integer and category),
         else float64.
 
@@ -222,17 +242,31 @@ def evaluate_output(
     written: dict[str, dict[str, Array]] = {}
     for collection, fields in part.output.items():
         written[collection] = {}
-        for name, expression in fields.items():
+        objects = max(
+            (len(text) for text in fields.values() if not isinstance(text, str)), default=0
+        )
+        for name, text in fields.items():
             label = f"part {part.name}, output {collection}.{name}"
-            column = rows.evaluate(expression, label)
-            if not column.valid.all():
-                entry = table.entry[np.argmin(column.valid)]
-                raise StudyError(
-                    f"{label}: `{expression}` has no value in {np.count_nonzero(~column.valid)}"
-                    f" rows, first in event {entry} of the chunk; give one with if_else(...)"
-                )
-            written[collection][name] = column.values
+            found = [
+                _written(rows, one, label, table)
+                for one in ((text,) if isinstance(text, str) else text)
+            ]
+            if objects:
+                found = found if len(found) == objects else found * objects
+            written[collection][name] = np.stack(found, axis=1) if objects else found[0]
     return written
+
+
+def _written(rows: Namespace, expression: str, label: str, table: Table) -> Array:
+    """Return the numbers per row of one output expression."""
+    column = rows.evaluate(expression, label)
+    if not column.valid.all():
+        entry = table.entry[np.argmin(column.valid)]
+        raise StudyError(
+            f"{label}: `{expression}` has no value in {np.count_nonzero(~column.valid)}"
+            f" rows, first in event {entry} of the chunk; give one with if_else(...)"
+        )
+    return column.values
 
 
 def typed(part: Part, generated: Mapping[str, Array]) -> dict[str, Array]:

@@ -5,24 +5,21 @@ transform stay opaque here and are resolved by `gen2reco.models` and `gen2reco.f
 their kinds.
 """
 
+from gen2reco.study.basis import Block, Expression
 from gen2reco.study.blocks import (
     NUMBER,
     PRESENCE,
-    Block,
     Condition,
-    Expression,
     Input,
-    Judging,
     Match,
     Part,
     Presence,
-    Response,
     Rows,
     Target,
     Training,
     TransformSpec,
-    Validation,
 )
+from gen2reco.study.judging import Judging, Response, Validation
 from gen2reco.study.reading import load_study, shipped_studies
 from gen2reco.study.study import Study
 

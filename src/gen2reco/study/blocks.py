@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-"""Names that become names of files and folders."""
+from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
+from gen2reco.study.judging import Judging
 
 PRESENCE = ".presence"
 """Behind a part's name: the name of the part that says which of its objects there are."""
 NUMBER = "how_many"
 """Target of such a part."""
-
-Expression = Annotated[
-    str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)
-]
-"""Text in the expression language of `gen2reco.rows.expressions`; a number stands for itself."""
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that an expression could not use."""
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise ValueError(f"{name!r} cannot be used in expressions; take letters, digits and _")
-
-
-class Block(BaseModel):
-    """A frozen block of a study that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Input(Block):
@@ -94,11 +70,29 @@ class Rows(Block):
         description="for kind spurious: the part whose `gen`, `reco` and `match` leave these RECO"
         " objects without a partner",
     )
+    select_gen: Expression = Field(
+        default="",
+        description="for pairing unpaired: events whose GEN side is learned, within `select`",
+    )
+    select_reco: Expression = Field(
+        default="",
+        description="for pairing unpaired: events whose RECO side is learned, within `select`",
+    )
     counts: bool = Field(
         default=False,
         description="learn how many RECO objects a row has (0 or 1 per GEN object; the spurious"
         " ones of an event) instead of what they are like; `presence` of a part adds such a part",
     )
+
+    @model_validator(mode="after")
+    def _sides_are_of_events(self) -> Rows:
+        if self.pairing == "unpaired" and self.kind != "event":
+            raise ValueError("pairing 'unpaired' is for rows of kind 'event'")
+        if self.pairing != "unpaired" and (self.select_gen or self.select_reco):
+            raise ValueError(
+                "select_gen and select_reco are for pairing 'unpaired'; else use the study's select"
+            )
+        return self
 
     @model_validator(mode="after")
     def _objects_need_collections(self) -> Rows:
@@ -187,42 +181,6 @@ class Target(Block):
         return self
 
 
-class Response(Block):
-    """RECO relative to GEN, as it is judged."""
-
-    reco: Expression
-    gen: Expression
-    kind: Literal["ratio", "difference", "angle"] = "difference"
-
-
-class Judging(Block):
-    """How the rows of a part are judged, beside the whole events; expressions per row.
-
-    In rows of kind `object`, `gen` and `reco` are the objects of the row, `reco` with the fields
-    that the part writes: those of the file in FullSim, those that were drawn in FastSim. In rows of
-    kind `spurious` there is `reco` alone, in rows of kind `event` what the study defines.
-    """
-
-    quantities: dict[str, Expression] = Field(
-        default={},
-        description="RECO quantities to compare; empty: all fields that the part writes and that"
-        " the files have, indices left out",
-    )
-    responses: dict[str, Response] = Field(
-        default={}, description="RECO relative to GEN to compare; empty: targets with relative_to"
-    )
-    bins: dict[str, Expression] = Field(
-        default={},
-        description="GEN quantities against which efficiency, response and flags are shown",
-    )
-    groups: dict[str, Expression] = Field(
-        default={}, description="classes of GEN objects that are judged apart: flavours"
-    )
-    flags: dict[str, Expression] = Field(
-        default={}, description="RECO flags whose rate is judged per group and against the bins"
-    )
-
-
 class Presence(Block):
     """How many RECO objects a row has: 0 or 1 per GEN object, any number of spurious ones."""
 
@@ -247,9 +205,10 @@ class Part(Block):
     rows: Rows = Rows()
     condition: tuple[Condition, ...] = ()
     target: tuple[Target, ...] = Field(min_length=1)
-    output: dict[str, dict[str, Expression]] = Field(
+    output: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
         default={},
-        description="RECO collections to write: field -> expression on target names and GEN",
+        description="RECO collections to write: field -> expression on target names and GEN; in"
+        " rows of kind event a list of expressions writes several objects, by falling pt",
     )
     model: dict[str, Any] = Field(
         default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
@@ -285,6 +244,30 @@ class Part(Block):
             raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
         if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
             raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
+        return self
+
+    @model_validator(mode="after")
+    def _objects_are_whole(self) -> Part:
+        for collection, fields in self.output.items():
+            counts = {len(text) for text in fields.values() if not isinstance(text, str)}
+            if counts and self.rows.kind != "event":
+                raise ValueError(f"output {collection}: lists are for rows of kind 'event'")
+            if len(counts) > 1 or 0 in counts:
+                raise ValueError(
+                    f"output {collection}: its fields list different numbers of objects"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _unpaired_targets_know_no_gen(self) -> Part:
+        if self.rows.pairing != "unpaired":
+            return self
+        for target in self.target:
+            if target.relative_to or any(spec.given for spec in target.transform):
+                raise ValueError(
+                    f"target {', '.join(target.name)}: unpaired rows have no partner, so a target"
+                    " can neither be relative to GEN nor have transforms with `given`"
+                )
         return self
 
     @model_validator(mode="after")
@@ -333,31 +316,3 @@ class Training(Block):
         if self.patience and self.keep == "last":
             raise ValueError("`patience` stops at the best epoch; with `keep: last` there is none")
         return self
-
-
-class Validation(Block):
-    """How FullSim and FastSim are compared."""
-
-    select: Expression = Field(
-        default="", description="final selection, applied to FullSim and FastSim alike"
-    )
-    quantities: dict[str, Expression] = Field(default={}, description="RECO quantities to compare")
-    responses: dict[str, Response] = Field(
-        default={}, description="RECO relative to GEN to compare"
-    )
-    regions: dict[str, Expression] = Field(
-        default={},
-        description="selections of an analysis: the number of events that pass is compared on the"
-        " same GEN events",
-    )
-    gen: dict[str, Expression] = Field(
-        default={},
-        description="GEN quantities of the event that the classifier sees beside RECO; empty: the"
-        " conditions of the only part",
-    )
-    labels: dict[str, str] = Field(
-        default={}, description="axis labels (LaTeX between dollars), unit in brackets"
-    )
-    response_bins: dict[str, Expression] = Field(
-        default={}, description="GEN quantities in whose bins scale and resolution are shown"
-    )

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
-from gen2reco.study.blocks import (
-    FILE_NAME,
-    Block,
-    Expression,
-    Input,
-    Part,
-    Training,
-    Validation,
-    check_name,
-)
+from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
+from gen2reco.study.blocks import Input, Part, Training
+from gen2reco.study.judging import Validation
 
 
 class Study(Block):
@@ -24,6 +17,11 @@ class Study(Block):
 
     name: str = Field(pattern=FILE_NAME)
     description: str = ""
+    direction: Literal["simulate", "unfold"] = Field(
+        default="simulate",
+        description="what the parts learn: RECO given GEN, for `simulate`, or GEN given RECO, for"
+        " `unfold`",
+    )
     input: Input = Input()
     select: Expression = Field(
         default="",
@@ -111,6 +109,16 @@ class Study(Block):
                 hint = nearest(name, written)
                 raise ValueError(f"describe: {name!r} is no column that a part writes.{hint}")
         return self
+
+    @property
+    def given(self) -> str:
+        """The side that conditions are made of: GEN, or RECO where the study unfolds."""
+        return "RECO" if self.direction == "unfold" else "GEN"
+
+    @property
+    def made(self) -> str:
+        """The side that is learned and written: RECO, or GEN where the study unfolds."""
+        return "GEN" if self.direction == "unfold" else "RECO"
 
     @property
     def stages(self) -> tuple[Part, ...]:

@@ -61,6 +61,7 @@ def check_health(
     targets: Sequence[str] = (),
     conditions: Sequence[str] = (),
     seed: int = 1,
+    paired: bool = True,
 ) -> list[Advice]:
     """Look for what commonly goes wrong, the worst first.
 
@@ -78,6 +79,8 @@ def check_health(
         targets: names of the encoded targets, for the messages.
         conditions: names of the encoded conditions.
         seed: of the noise of the simulated rows.
+        paired: whether targets and conditions of a row belong together; where they do not, how
+            targets depend on GEN cannot be checked.
     """
     names = [*targets] or [f"target {k}" for k in range(model.shape.targets)]
     seen = [*conditions] or [f"condition {k}" for k in range(model.shape.conditions)]
@@ -85,7 +88,7 @@ def check_health(
         *_curve(history),
         *_rows(model, train),
         *_outside(model, train, names),
-        *_features(model, validation, names, seen, seed),
+        *_features(model, validation, names, seen if paired else (), seed),
         *(
             Advice("note", "data", finding, "It is modelled as such; check that you expect it")
             for finding in findings
@@ -126,8 +129,7 @@ def _curve(history: Sequence[Epoch]) -> Iterator[Advice]:
             "warning",
             "overfitting",
             f"the validation loss rose by {rise:.3g} after epoch {best + 1} of {len(history)} "
-            f"while the training loss fell by a further {fall:.3g}; the weights of epoch "
-            f"{best + 1} were kept",
+            f"while the training loss fell by a further {fall:.3g}; that epoch was the best",
             f"Use more events or a smaller model; else set training.epochs to about {best + 1} so "
             "that the learning rate anneals in time, or raise training.weight_decay",
         )

@@ -6,7 +6,7 @@ import logging
 import platform
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
+from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import Part, Study, load_study
 from gen2reco.training import Ensemble, check_health, fit_ensembles
 from gen2reco.verbs.inputs import naming
@@ -100,6 +101,7 @@ def train(
     output: str | Path = "model",
     *,
     overrides: Mapping[str, Any] | None = None,
+    factor: np.ndarray | None = None,
     resume: bool = False,
     overwrite: bool = False,
     workers: int = 1,
@@ -115,6 +117,8 @@ def train(
         output: folder (or `.zip`) of the emulator. Checkpoints go to `OUTPUT.training` beside it
             until it is done.
         overrides: dotted key -> value, set in the study before it is checked.
+        factor: factor on the weight of each row, in the order of `read_tables`, for a study of one
+            part: to train on another GEN than that of the files.
         resume: go on from the checkpoints of an interrupted run; the result is the same as without
             interruption.
         overwrite: replace an existing emulator and forget old checkpoints.
@@ -144,6 +148,9 @@ def train(
     )
     with naming(source, "the study does not fit these events"):
         tables, reference = read_tables(study, source)
+    if factor is not None:
+        ((name, table),) = tables.items()
+        tables[name] = replace(table, weight=table.weight * factor)
 
     for part in study.stages:
         models.parse(part.model)
@@ -183,6 +190,7 @@ def train(
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "seed": study.training.seed,
+        "weighted": factor is not None,
         "licence": "",
     }
     layout = reco_layout(study, source)
@@ -220,32 +228,59 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
     needed: dict[str, None] = {}
     for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
-    collected: dict[str, list[Table]] = {part.name: [] for part in study.stages}
+    collected: _Collected = {part.name: ([], []) for part in study.stages}
     reference: ak.Array | None = None
     for chunk in source.chunks(columns=list(needed)):
-        usable = np.ones(len(chunk.events), dtype=bool)
-        names = Namespace(chunk.events, study.define)
-        for part in study.stages:
-            table = build_table(study, part, names, targets=True, where=chunk.file)
-            if part.rows.kind == "event":
-                usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
-            collected[part.name].append(table.take(split(table.keys) <= VALIDATION))
-            if part is not study.stages[-1]:
-                names = with_part(names, part, table, typed(part, table.target))
+        usable = _collect(study, chunk.events, chunk.file, collected)
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
-    tables = {name: Table.concatenate(pieces) for name, pieces in collected.items()}
+    tables = {
+        name: join_chunks(gen, reco) if reco else Table.concatenate(gen)
+        for name, (gen, reco) in collected.items()
+    }
     for name, table in tables.items():
         if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
-            reasons = ", ".join(
-                f"{reason}: {count}" for reason, count in sorted(table.dropped.items())
-            )
-            raise TrainingError(
-                f"part {name!r} has {len(table)} rows from {source.entries} events: too few to"
-                f" learn from. Left out: {reasons or 'nothing'}. Check `select` and the files."
-            )
+            raise _too_few(name, table, source)
     assert reference is not None
     return tables, reference
+
+
+_Collected = dict[str, tuple[list[Table], list[Table]]]
+"""Stage -> tables of the chunks so far; of unpaired rows the GEN sides and the RECO sides."""
+
+
+def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -> np.ndarray:
+    """Add the rows of a chunk, and return which events fill a row in every part of event rows."""
+    usable = np.ones(len(events), dtype=bool)
+    names = Namespace(events, study.define)
+    for part in study.stages:
+        sides = _sides(study, part, names, file)
+        for kept, side in zip(collected[part.name], sides, strict=False):
+            kept.append(side.take(split(side.keys) <= VALIDATION))
+        table = sides[0]
+        if part.rows.kind == "event":
+            usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
+        if part is not study.stages[-1]:
+            names = with_part(names, part, table, typed(part, table.target))
+    return usable
+
+
+def _sides(study: Study, part: Part, names: Namespace, file: str) -> list[Table]:
+    """Return the rows of a part in a chunk; of unpaired ones the GEN side and the RECO side."""
+    if part.rows.pairing != "unpaired":
+        return [build_table(study, part, names, targets=True, where=file)]
+    return [
+        build_table(study, part, names, targets=True, where=file, side=side)
+        for side in ("gen", "reco")
+    ]
+
+
+def _too_few(name: str, table: Table, source: EventSource) -> TrainingError:
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(table.dropped.items()))
+    return TrainingError(
+        f"part {name!r} has {len(table)} rows from {source.entries} events: too few to learn from."
+        f" Left out: {reasons or 'nothing'}. Check `select` and the files."
+    )
 
 
 def reco_layout(study: Study, source: EventSource) -> RecoLayout:
@@ -314,7 +349,7 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
         part,
         learned,
         settings.seed,
-        standardize=part.model["kind"] != "quantile",
+        plain=models.plain_sides(part.model),
         levels=models.takes_levels(part.model),
     )
     train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
@@ -330,6 +365,7 @@ def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
         findings=[str(finding) for finding in prepared.features.findings],
         targets=prepared.features.target_names,
         conditions=prepared.features.condition_names,
+        paired=prepared.part.rows.pairing != "unpaired",
     )
 
 

@@ -1,0 +1,408 @@
+"""Detector learned without pairs, against OTUS and against pairs: `python benchmarks/otus.py`.
+
+Trains the studies of a process (ours, the faithful OTUS, the flow on pairs) and judges them on the
+test events beside the identity (x = z) and Gaussian smearing. Emulators stay in
+`benchmarks/models`; one that is there is not trained again, an interrupted training goes on.
+
+Distributions are compared between simulated RECO of one half of the test events and true RECO of
+the other half; the null compares true RECO of both halves. Every figure is the median over the same
+random re-splits. Responses compare simulated and true RECO with GEN event by event, which training
+without pairs never saw. One thread; training times are the processor's seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from gen2reco import load_emulator, load_study, open_events, train
+from gen2reco.emulator.blocks import BLOCK
+from gen2reco.errors import StudyError
+from gen2reco.rng import noise
+from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.splits import TEST, TRAIN, split
+from gen2reco.rows.tables import build_table
+from gen2reco.validation.distances import kolmogorov, w2_squared
+from gen2reco.verbs.samples import emulated, read_judged
+from record import RESULTS, ROOT, record, reference_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import awkward as ak
+    from numpy.typing import NDArray
+
+    from gen2reco.emulator import Emulator
+    from gen2reco.study import Study
+
+    Numbers = NDArray[np.float64]
+
+MODELS = ROOT / "benchmarks" / "models"
+SPLITS = 20
+SLICE_SPLITS = 5
+SLICES = 200
+BINS = 50
+"""Bins of the chi2, between the 0.5 % and 99.5 % quantiles of the truth."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """What is compared for one process.
+
+    Attributes:
+        sample: name of the reference sample.
+        studies: name of a method -> name of its study.
+        gen: objects of the study on the GEN side, in the order of `reco`.
+        reco: objects on the RECO side.
+        derived: names -> function of four-momenta [n, objects, 4] (px, py, pz, E).
+        limits: smallest pt and largest |eta| per RECO object; 0: none.
+    """
+
+    sample: str
+    studies: Mapping[str, str]
+    gen: tuple[str, ...]
+    reco: tuple[str, ...]
+    derived: Mapping[str, Callable[[Numbers], Numbers]]
+    limits: tuple[tuple[float, float], ...]
+
+
+def mass(momenta: Numbers, *objects: int) -> Numbers:
+    """Mass of the sum of some objects, [n]."""
+    total = momenta[:, list(objects)].sum(1)
+    return np.sqrt(np.maximum(total[:, 3] ** 2 - (total[:, :3] ** 2).sum(1), 0.0))
+
+
+def hadronic(momenta: Numbers) -> tuple[Numbers, Numbers]:
+    """Masses of the pair of jets nearest to the W and of the triple with it nearest to the top."""
+    pairs = [(i, j) for i in range(2, 6) for j in range(i + 1, 6)]
+    masses = np.stack([mass(momenta, *pair) for pair in pairs], 1)
+    best = np.abs(masses - 80.4).argmin(1)
+    tops = np.full((len(momenta), 4), np.inf)
+    for number, pair in enumerate(pairs):
+        for other in set(range(2, 6)) - set(pair):
+            chosen = best == number
+            tops[chosen, other - 2] = mass(momenta[chosen], *pair, other)
+    top = np.take_along_axis(tops, np.abs(tops - 172.5).argmin(1)[:, None], 1)[:, 0]
+    return np.take_along_axis(masses, best[:, None], 1)[:, 0], top
+
+
+PROCESSES = {
+    "zee": Process(
+        "zee",
+        {"ours": "zee", "OTUS": "zee-otus", "flow on pairs": "zee-paired"},
+        ("gen_minus", "gen_plus"),
+        ("minus", "plus"),
+        {
+            "m_Z": lambda p: mass(p, 0, 1),
+            "pt_Z": lambda p: np.hypot(*p[:, :, :2].sum(1).T),
+        },
+        ((10.0, 2.5), (10.0, 2.5)),
+    ),
+    "ttbar": Process(
+        "ttbar_partons",
+        {"ours": "ttbar", "OTUS": "ttbar-otus"},
+        ("gen_electron", "gen_neutrino", "gen_b", "gen_bbar", "gen_up", "gen_down"),
+        ("electron", "MET", "jet_1", "jet_2", "jet_3", "jet_4"),
+        {
+            "m_tt": lambda p: mass(p, *range(6)),
+            "m_W hadronic": lambda p: hadronic(p)[0],
+            "m_t hadronic": lambda p: hadronic(p)[1],
+        },
+        ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
+    ),
+}
+
+
+def momenta_of(events: ak.Array, study: Study, names: tuple[str, ...]) -> Numbers:
+    """px, py, pz, E of named objects of a study, [n, objects, 4]; MET has pz = 0."""
+    space = Namespace(events, study.define)
+
+    def column(name: str, field: str) -> Numbers:
+        return np.asarray(space.evaluate(f"{name}.{field}").values, np.float64)
+
+    fields = ("px", "py", "pz", "energy")
+    return np.stack([np.stack([column(n, f) for f in fields], 1) for n in names], 1)
+
+
+def quantities(process: Process, momenta: Numbers) -> dict[str, Numbers]:
+    """Components and derived quantities by name."""
+    found = {
+        f"{name} {component}": momenta[:, i, k]
+        for i, name in enumerate(process.reco)
+        for k, component in enumerate(("px", "py", "pz", "E"))
+        if not (name == "MET" and component == "pz")
+    }
+    found |= {f"{name} pt": pt(momenta[:, i]) for i, name in enumerate(process.reco)}
+    return found | {name: derive(momenta) for name, derive in process.derived.items()}
+
+
+def pt(momenta: Numbers) -> Numbers:
+    """Transverse momentum of [..., 4]."""
+    return np.asarray(np.hypot(momenta[..., 0], momenta[..., 1]))
+
+
+def eta(momenta: Numbers) -> Numbers:
+    """Pseudorapidity of [..., 4]."""
+    return np.asarray(np.arcsinh(momenta[..., 2] / np.maximum(pt(momenta), 1e-9)))
+
+
+def chi2(first: Numbers, second: Numbers) -> float:
+    """Two-sample chi2 per degree of freedom; `second` is the truth that sets the bins."""
+    edges = np.linspace(*np.quantile(second, [0.005, 0.995]), BINS + 1)
+    a, b = np.histogram(first, edges)[0], np.histogram(second, edges)[0]
+    used = a + b > 10
+    ratio = np.sqrt(len(second) / len(first))
+    return float(np.mean((a[used] * ratio - b[used] / ratio) ** 2 / (a + b)[used]))
+
+
+def compared(truth: Numbers, other: Numbers, resplits: list[Numbers]) -> dict[str, float]:
+    """KS, W2^2 and chi2/dof of another sample of the same events against the truth."""
+    found: dict[str, list[float]] = {"ks": [], "w2_squared": [], "chi2_ndf": []}
+    half = len(truth) // 2
+    for order in resplits:
+        pair = other[order[:half]], truth[order[half:]]
+        found["ks"].append(kolmogorov(*pair)[0])
+        found["w2_squared"].append(w2_squared(*pair))
+        found["chi2_ndf"].append(chi2(*pair))
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def sliced(truth: Numbers, other: Numbers, resplits: list[Numbers]) -> float:
+    """Mean W2^2 along random directions of all four-momenta, GeV^2."""
+    rng = np.random.default_rng(3)
+    flat, made = (values.reshape(len(values), -1) for values in (truth, other))
+    along = rng.normal(size=(flat.shape[1], SLICES))
+    along /= np.linalg.norm(along, axis=0)
+    half = len(truth) // 2
+    found = []
+    for order in resplits[:SLICE_SPLITS]:
+        one = np.sort(made[order[:half]] @ along, 0)
+        two = np.sort(flat[order[half : 2 * half]] @ along, 0)
+        found.append(np.mean((one - two) ** 2))
+    return float(np.median(found))
+
+
+def response(process: Process, gen: Numbers, reco: Numbers) -> dict[str, dict[str, float]]:
+    """Median and half 68 % width of RECO over GEN energy; of jets with a parton within 0.4."""
+    found = {}
+    for i, name in enumerate(process.reco):
+        if name == "MET":
+            continue
+        partner, near = gen[:, i], np.ones(len(gen), np.bool_)
+        if name.startswith("jet"):
+            distance = np.hypot(
+                eta(gen[:, 2:]) - eta(reco[:, i])[:, None],
+                np.angle(np.exp(1j * (phi(gen[:, 2:]) - phi(reco[:, i])[:, None]))),
+            )
+            nearest = distance.argmin(1)
+            partner = gen[np.arange(len(gen)), 2 + nearest]
+            near = distance.min(1) < 0.4
+        ratio = reco[near, i, 3] / partner[near, 3]
+        low, middle, high = np.quantile(ratio, [0.159, 0.5, 0.841])
+        found[name] = {
+            "median": float(middle),
+            "half_width": float(high - low) / 2,
+            "share": float(near.mean()),
+        }
+    return found
+
+
+def phi(momenta: Numbers) -> Numbers:
+    """Azimuth of [..., 4]."""
+    return np.asarray(np.arctan2(momenta[..., 1], momenta[..., 0]))
+
+
+def inside(process: Process, momenta: Numbers) -> float:
+    """Share of events with every object inside its thresholds."""
+    kept = np.ones(len(momenta), np.bool_)
+    for i, (least, most) in enumerate(process.limits):
+        kept &= pt(momenta[:, i]) >= least
+        if most:
+            kept &= np.abs(eta(momenta[:, i])) <= most
+    return float(kept.mean())
+
+
+def judged(
+    process: Process,
+    gen: Numbers,
+    truth: Numbers,
+    made: Numbers,
+    resplits: list[Numbers],
+) -> dict[str, Any]:
+    """Everything about one simulated sample."""
+    true, simulated = quantities(process, truth), quantities(process, made)
+    return {
+        "quantities": {name: compared(true[name], simulated[name], resplits) for name in true},
+        "sw2_squared": sliced(truth, made, resplits),
+        "response": response(process, gen, made),
+        "inside_thresholds": inside(process, made),
+        "rank_correlation": {
+            name: float(spearmanr(made[:, i, 3], truth[:, i, 3])[0])
+            for i, name in enumerate(process.reco)
+        },
+    }
+
+
+def smeared(gen: Numbers, gen_train: Numbers, reco_train: Numbers, start: Numbers) -> Numbers:
+    """GEN scaled by normal numbers with median and width of the true response in training."""
+    rng = np.random.default_rng(4)
+    made = start.copy()
+    for i in range(gen.shape[1]):
+        ratio = reco_train[:, i, 3] / gen_train[:, i, 3]
+        low, middle, high = np.quantile(ratio, [0.159, 0.5, 0.841])
+        factor = rng.normal(middle, (high - low) / 2, len(gen)).clip(0.05)
+        made[:, i] *= factor[:, None]
+    return made
+
+
+def as_reco(process: Process, gen: Numbers) -> Numbers:
+    """GEN taken as RECO: MET without pz, jets by falling pt."""
+    made = gen.copy()
+    for i, name in enumerate(process.reco):
+        if name == "MET":
+            made[:, i, 2] = 0.0
+            made[:, i, 3] = pt(made[:, i])
+    jets = [i for i, name in enumerate(process.reco) if name.startswith("jet")]
+    if jets:
+        order = np.argsort(-pt(made[:, jets]), axis=1)
+        made[:, jets] = np.take_along_axis(made[:, jets], order[..., None], 1)
+    return made
+
+
+def unfolded(process: Process, emulator: Emulator, events: ak.Array) -> Numbers | None:
+    """px, py, pz, E of E(x) for every event; None for a family without an encoder."""
+    trained = emulator.parts[0]
+    model: Any = trained.members[0]
+    if not hasattr(model, "unfold"):
+        return None
+    table = build_table(emulator.study, trained.part, events, targets=True)
+    target = torch.from_numpy(trained.features.encode_target(table, 1))
+    random = noise(table.keys, seed=1, part="unfold", normal=model.unfold_noise.normal)
+    pieces = []
+    try:
+        with torch.inference_mode():
+            for first in range(0, len(target), BLOCK):
+                rows = slice(first, first + BLOCK)
+                pieces.append(model.unfold(target[rows], torch.from_numpy(random[rows])))
+    except StudyError:  # learned without an encoder
+        return None
+    flat = torch.cat(pieces).double().numpy().reshape(len(table), len(process.gen), 3)
+    masses = [particle.mass for particle in model.config.gen]
+    energy = np.sqrt((flat**2).sum(2) + np.square(masses))
+    return np.concatenate([flat, energy[..., None]], 2)
+
+
+def trained_emulator(study: str, sample: Path) -> tuple[Emulator, float]:
+    """The emulator of a study and the processor's seconds that its training took."""
+    path = MODELS / study
+    clock = MODELS / f"{study}.seconds.json"
+    if not path.exists():
+        begin = time.process_time()
+        train(study, sample, path, resume=True)
+        clock.write_text(json.dumps(time.process_time() - begin))
+    seconds = json.loads(clock.read_text()) if clock.exists() else 0.0
+    return load_emulator(path), seconds
+
+
+def run(name: str) -> dict[str, Any]:
+    """Train and judge all methods of one process."""
+    process = PROCESSES[name]
+    sample = reference_sample(process.sample)
+    emulators = {how: trained_emulator(study, sample) for how, study in process.studies.items()}
+    study = load_study(process.studies["ours"])
+    source = open_events(sample)
+    ours = emulators["ours"][0]
+    events, _, _ = read_judged(ours, source, test_only=False)
+    part = split({key: np.asarray(events[key]) for key in ("run", "luminosityBlock", "event")})
+    learned, test = events[part == TRAIN], events[part == TEST]
+    gen, truth = momenta_of(test, study, process.gen), momenta_of(test, study, process.reco)
+    learned_gen = momenta_of(learned, study, process.gen)
+    learned_reco = momenta_of(learned, study, process.reco)
+    rng = np.random.default_rng(2)
+    resplits = [rng.permutation(len(test)) for _ in range(SPLITS)]
+    start = as_reco(process, gen)
+    samples = {"identity": start}
+    samples["Gaussian smearing"] = smeared(gen, as_reco(process, learned_gen), learned_reco, start)
+    for how, (emulator, _) in emulators.items():
+        made = emulated(emulator, test, seed=7)
+        samples[how] = momenta_of(made, emulator.study, process.reco)
+    results: dict[str, Any] = {
+        "test_events": len(test),
+        "events_with_reco": len(events) / source.entries,
+        "training_events": {
+            how: emulator.provenance["rows"]["event"] for how, (emulator, _) in emulators.items()
+        },
+        "training_cpu_seconds": {how: round(s, 1) for how, (_, s) in emulators.items() if s},
+        "null": judged(process, gen, truth, truth, resplits),
+        "methods": {
+            how: judged(process, gen, truth, made, resplits) for how, made in samples.items()
+        },
+    }
+    results["unfolding"] = unfolding(process, emulators, test, gen, truth, resplits)
+    return results
+
+
+def unfolding(
+    process: Process,
+    emulators: Mapping[str, tuple[Emulator, float]],
+    test: ak.Array,
+    gen: Numbers,
+    truth: Numbers,
+    resplits: list[Numbers],
+) -> dict[str, Any]:
+    """E(x) against z for the derived quantities, beside RECO taken as GEN and the null."""
+    samples = {"null": gen, "RECO": truth}
+    for how, (emulator, _) in emulators.items():
+        found = unfolded(process, emulator, test)
+        if found is not None:
+            samples[how] = found
+    return {
+        how: {
+            name: compared(derive(gen), derive(made), resplits)
+            for name, derive in process.derived.items()
+            if not name.startswith("m_W") and not name.startswith("m_t ")
+        }
+        for how, made in samples.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=PROCESSES, help="processes; default: all")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    file = RESULTS / "otus.json"
+    results = json.loads(file.read_text(encoding="utf-8"))["processes"] if file.is_file() else {}
+    for name in arguments.only or PROCESSES:
+        results[name] = run(name)
+        record("otus", {"splits": SPLITS, "processes": results})
+        print(table(results[name]))
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """KS over the null's median for every quantity and method, as text."""
+    methods = result["methods"]
+    lines = [f"{'':22}{'null':>8}" + "".join(f"{how:>19}" for how in methods)]
+    for name, null in result["null"]["quantities"].items():
+        ratios = [methods[how]["quantities"][name]["ks"] / null["ks"] for how in methods]
+        lines.append(f"{name:22}{null['ks']:8.4f}" + "".join(f"{ratio:19.2f}" for ratio in ratios))
+    for name, truth in result["null"]["response"].items():
+        pair = [f"{truth['median']:.4f} {truth['half_width']:.4f}"]
+        for how in methods:
+            one = methods[how]["response"][name]
+            pair.append(f"{one['median']:.4f} {one['half_width']:.4f}")
+        lines.append(f"response {name:10}" + "".join(f"{text:>19}" for text in pair))
+    lines.append(f"unfolding: {json.dumps(result['unfolding'])}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Unpaired rows: GEN of some events beside RECO of others, so that no true pair is ever learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen2reco.errors import TrainingError
+from gen2reco.rows.splits import TRAIN, VALIDATION, split
+from gen2reco.rows.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def join_sides(gen: Table, reco: Table) -> Table:
+    """Put GEN and RECO rows of different events side by side: one table whose rows are no pairs.
+
+    Training rows stand beside training rows, validation rows beside validation rows. Of the longer
+    side as many rows are taken as the shorter one has; the others are counted in `dropped`.
+
+    Args:
+        gen: rows with conditions, of `build_table` with `side="gen"`.
+        reco: rows with targets, of `build_table` with `side="reco"`.
+
+    Returns:
+        Rows with the keys of GEN.
+
+    Raises:
+        TrainingError: event weights differ; samples that are sorted to be compared have none.
+    """
+    if len(weights := np.unique(np.concatenate([gen.weight, reco.weight]))) > 1:
+        raise TrainingError(
+            f"part {gen.part}: unpaired rows need events of one weight, these have"
+            f" {weights[0]:g} to {weights[-1]:g}; leave `input.weight` empty"
+        )
+    pieces: list[Table] = []
+    for part in (TRAIN, VALIDATION):
+        left, right = (table.take(split(table.keys) == part) for table in (gen, reco))
+        rows = slice(min(len(left), len(right)))
+        left, right = left.take(rows), right.take(rows)
+        pieces.append(replace(left, target=right.target, dropped={}))
+    joined = Table.concatenate(pieces)
+    dropped = {
+        f"{side}: {reason}": count
+        for side, table in (("GEN", gen), ("RECO", reco))
+        for reason, count in _left_out(table, len(joined)).items()
+    }
+    return replace(joined, dropped=dropped)
+
+
+def join_chunks(gen: Sequence[Table], reco: Sequence[Table]) -> Table:
+    """Do what `join_sides` does for the chunks of both sides."""
+    return join_sides(Table.concatenate(gen), Table.concatenate(reco))
+
+
+def _left_out(table: Table, used: int) -> dict[str, int]:
+    learned = int(np.count_nonzero(split(table.keys) <= VALIDATION))
+    surplus = {"more rows than on the other side": learned - used} if learned > used else {}
+    return table.dropped | surplus

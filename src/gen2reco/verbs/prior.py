@@ -1,0 +1,215 @@
+"""Removal of the prior from p(GEN | RECO), by iteration (as IcINN, arXiv:2212.08674).
+
+A flow trained on a simulation answers with the simulation's truth as prior. Where the data have
+another truth, the answer lies between both. So the simulation is weighted to the truth that was
+unfolded, the flow trained again, and so on: Bayes' theorem with the prior of the step before.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.events import open_events
+from gen2reco.rows.tables import Table, build_table, columns_needed
+from gen2reco.study import Study, load_study
+from gen2reco.unfolding import Ratio, Trees
+from gen2reco.verbs.sides import only_part
+from gen2reco.verbs.train import read_tables, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gen2reco.events import EventSource
+    from gen2reco.training import Progress
+
+logger = logging.getLogger(__name__)
+
+DRAWS = 2
+"""Draws per measured event that stand for the unfolded truth."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one removal of the prior went.
+
+    Attributes:
+        number: from 1.
+        change: mean of |factor - factor of the step before| on the truth of the simulation.
+        effective: effective share of the simulated events with their new weights.
+        largest: largest factor.
+        left_out: draws that are not finite.
+    """
+
+    number: int
+    change: float
+    effective: float
+    largest: float
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """Outcome of `remove_prior`.
+
+    Attributes:
+        path: the emulator with the last prior.
+        steps: how the iterations went.
+        seconds: wall time.
+    """
+
+    path: Path
+    steps: tuple[Step, ...]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-able copy."""
+        return {
+            "path": str(self.path),
+            "steps": [asdict(step) for step in self.steps],
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: prior removed {len(self.steps)} times ({self.seconds:.0f} s)"]
+        lines += [
+            f"  {step.number}: change {step.change:.4f}, effective share {step.effective:.3f},"
+            f" largest factor {step.largest:.2f}, draws left out {step.left_out}"
+            for step in self.steps
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def remove_prior(
+    study: Study | str | Path,
+    files: Sequence[str | Path] | str | Path,
+    simulation: Sequence[str | Path] | str | Path,
+    output: str | Path,
+    *,
+    iterations: int = 2,
+    overrides: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Adapted:
+    """Train p(GEN | RECO) with the truth of the data as prior, found by iteration.
+
+    Args:
+        study: a study with `direction: unfold`, its path, or the name of a shipped one.
+        files: files or globs of the data, with RECO.
+        simulation: files or globs of the simulation, with GEN and RECO.
+        output: folder of the emulator, for `unfold`. Those of earlier iterations stand in
+            `OUTPUT.iterations` until the end.
+        iterations: how often the prior is replaced; each is one training more.
+        overrides: dotted key -> value, set in the study before it is checked.
+        overwrite: replace an existing emulator.
+        progress: receives the state of each training.
+        say: receives a line for each iteration.
+
+    Raises:
+        OutputExistsError: the emulator exists and `overwrite` is off.
+        StudyError: the study does not unfold whole events.
+        EventFileError, TrainingError, SampleError: as `train`, and for data without usable events.
+    """
+    begin = time.perf_counter()
+    output = Path(output)
+    if iterations < 1:
+        raise StudyError(f"the prior is removed at least once, not {iterations} times")
+    if output.exists() and not overwrite:
+        raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
+    if not isinstance(study, Study):
+        study = load_study(study, dict(overrides or {}))
+    part = only_part(study)
+    inputs = study.input
+    data, source = (
+        open_events(paths, tree=inputs.tree, units=inputs.units) for paths in (files, simulation)
+    )
+    truth = read_tables(study, source)[0][part.name]
+    scratch = output.with_name(f"{output.name}.iterations")
+    factor = np.ones(len(truth))
+    steps: list[Step] = []
+    measured: Table | None = None
+    for number in range(1, iterations + 1):
+        path = scratch / str(number)
+        _train(study, simulation, path, factor, progress)
+        emulator = load_emulator(path)
+        if measured is None:
+            measured = _read_reco(emulator, data)
+        factor, step = _compare(emulator, measured, truth, factor, number)
+        steps.append(step)
+        say(f"iteration {number}: change {step.change:.4f}, largest factor {step.largest:.2f}")
+    _train(study, simulation, output, factor, progress)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return Adapted(output, tuple(steps), time.perf_counter() - begin)
+
+
+def _train(
+    study: Study,
+    simulation: Sequence[str | Path] | str | Path,
+    path: Path,
+    factor: np.ndarray,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    train(study, simulation, path, factor=factor, overwrite=True, progress=progress)
+
+
+def _read_reco(emulator: Emulator, source: EventSource) -> Table:
+    """Rows of the data: those with all RECO objects and finite quantities."""
+    study, part = emulator.study, emulator.parts[0].part
+    needed = columns_needed(study, part, source, targets=False)
+    pieces = []
+    for chunk in source.chunks(columns=needed):
+        table = build_table(study, part, chunk.events, targets=False, where=chunk.file)
+        pieces.append(table.take(~table.nonfinite))
+    return Table.concatenate(pieces)
+
+
+def _compare(
+    emulator: Emulator, data: Table, truth: Table, before: np.ndarray, number: int
+) -> tuple[np.ndarray, Step]:
+    """Return the factor that gives the simulation the truth unfolded from the data."""
+    trained = emulator.parts[0]
+    names = list(truth.target)
+    seed = emulator.study.training.seed + 1000 * number
+    drawn = [
+        emulator.sample_targets(trained, data, seed=seed, replica=replica)
+        for replica in range(DRAWS)
+    ]
+    unfolded = np.concatenate([np.stack([one[name] for name in names], axis=1) for one in drawn])
+    weight = np.tile(data.weight, DRAWS)
+    trees = Trees(seed=seed)
+    fold = np.tile(trees.deal(len(data), 1), DRAWS)
+    sound = np.isfinite(unfolded).all(axis=1)
+    made = np.stack([truth.target[name] for name in names], axis=1)
+    ratio = Ratio(
+        np.concatenate([unfolded[sound], made]),
+        np.concatenate([fold[sound], trees.deal(len(truth), 0)]),
+        trees,
+    )
+    count = int(np.count_nonzero(sound))
+    factor = ratio.of_samples(
+        np.concatenate([weight[sound], np.zeros(len(truth))]),
+        np.concatenate([np.zeros(count), truth.weight]),
+    )[count:]
+    factor *= truth.weight.sum() / np.sum(factor * truth.weight)
+    new = factor * truth.weight
+    return factor, Step(
+        number,
+        float(np.average(np.abs(factor - before), weights=truth.weight)),
+        float(new.sum() ** 2 / np.sum(new**2) / len(new)),
+        float(factor.max()),
+        int(np.count_nonzero(~sound)),
+    )

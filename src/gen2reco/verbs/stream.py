@@ -1,0 +1,260 @@
+"""Files of events through an emulator into one file: the stream of simulate and unfold."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter, deque
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gen2reco.emulator import Emulator, Simulated, load_emulator
+from gen2reco.emulator.assemble import event_weights
+from gen2reco.emulator.blocks import BLOCK
+from gen2reco.errors import EmulatorError, StudyError
+from gen2reco.events import EventWriter, open_events
+from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeated_events
+from gen2reco.workers import Crew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from gen2reco.events import EventSource
+    from gen2reco.events.layout import Columns
+
+    _Task = tuple[Columns, str, int]
+    """Events that are given, their file and the entry of the first."""
+    _Work = Callable[[_Task, Callable[[Any], None]], None]
+
+CHUNK = 10 * BLOCK
+"""Events read per step: whole blocks of the models, small beside the memory of the libraries."""
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What went through.
+
+    Attributes:
+        read: events read.
+        events: events written, replicas and members included.
+        dropped: reason -> events read that gave none; `part: reason` -> objects left out of it.
+        flagged: reason -> events written that are marked in `gen2reco_flags`.
+        seconds: wall time, the start of workers included.
+        shares: reading, model and writing as fractions of the time of one process (empty with
+            workers).
+    """
+
+    read: int
+    events: int
+    dropped: Mapping[str, int]
+    flagged: Mapping[str, int]
+    seconds: float
+    shares: Mapping[str, float]
+
+    def told(self, path: Path, given: str, made: str) -> str:
+        """Return what went through as text, a line for each reason."""
+        rate = self.read / self.seconds
+        lines = [
+            (
+                f"{path}: {self.events} {made} events from {self.read} {given} events"
+                f" in {self.seconds:.1f} s ({rate:.0f} {given} events/s)"
+            )
+        ]
+        lines += [
+            f"  left out, {reason}: {count}" for reason, count in sorted(self.dropped.items())
+        ]
+        lines += [f"  flagged, {reason}: {count}" for reason, count in sorted(self.flagged.items())]
+        return "\n".join(lines)
+
+
+def stream(
+    model: Emulator | str | Path,
+    emulator: Emulator,
+    files: Sequence[str | Path] | str | Path,
+    output: str | Path,
+    *,
+    options: Mapping[str, Any],
+    chunk: int,
+    workers: int,
+    file_format: str | None,
+    overwrite: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Streamed:
+    """Send files of events through an emulator into one file with its sidecar.
+
+    Args:
+        model: what workers load: the path of the emulator, or the emulator itself for one process.
+        emulator: the same, loaded.
+        files: files or globs with the events that are given.
+        output: file to write.
+        options: `seed`, `oversample`, `members`, `keep` and `policy` of `Emulator.simulate_chunk`.
+        chunk: events read per step.
+        workers: processes; each uses one thread.
+        file_format: format of the output; None: by its suffix.
+        overwrite: replace an existing output.
+        progress: called with events done and in all.
+
+    Raises:
+        StudyError, EventFileError, EmulatorError, OutputExistsError, WorkerError: as `simulate`.
+    """
+    begin = time.perf_counter()
+    if chunk < 1 or workers < 1:
+        raise StudyError(f"chunk and workers must be at least 1, not {chunk} and {workers}")
+    study = emulator.study
+    emulator.check_options(**{name: options[name] for name in ("oversample", "members", "policy")})
+    source = open_events(files, tree=study.input.tree, units=study.input.units)
+    refuse_input_as_output(source, output)
+    with naming(source, f"the emulator cannot read its {study.given} here"):
+        columns = emulator.columns_needed(source, options["keep"])
+    refuse_repeated_events(source)
+    sidecar: dict[str, Any] = {
+        "model": emulator.digest,
+        "study": study.name,
+        "direction": study.direction,
+        **{name: value for name, value in options.items() if name != "keep"},
+        "mode": (
+            f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()},"
+            f" torch {version('torch')}"
+        ),
+        "gen2reco": version("gen2reco"),
+        "input": [{"name": file.path.name, "entries": file.entries} for file in source.files],
+    }
+    dropped: Counter[str] = Counter()
+    flagged: Counter[str] = Counter()
+    spent = {"read": 0.0, "model": 0.0, "write": 0.0}
+    done = events = 0
+    descriptions = dict(study.describe)
+    if study.input.weight:
+        descriptions.setdefault(study.input.weight, "the same as weight")
+    with EventWriter(
+        output,
+        format=file_format,
+        overwrite=overwrite,
+        sidecar=sidecar,
+        descriptions=descriptions,
+    ) as writer:
+        if workers == 1:
+            pieces = _made_here(emulator, source, columns, chunk, options, spent)
+        else:
+            if isinstance(model, Emulator):
+                raise EmulatorError("several workers load the emulator themselves: give its path")
+            pieces = _made_in_workers(
+                emulator, str(model), source, columns, chunk, options, workers
+            )
+        with closing(pieces):
+            for generated, simulated in pieces:
+                mark = time.perf_counter()
+                writer.count_generated(**generated)
+                writer.append(simulated.events)
+                dropped += simulated.dropped
+                flagged += simulated.flagged
+                done += len(generated["run"])
+                events += len(simulated.events)
+                sidecar |= {"generated": done, "dropped": dict(dropped), "flagged": dict(flagged)}
+                spent["write"] += time.perf_counter() - mark
+                if progress is not None:
+                    progress(done, source.entries)
+        mark = time.perf_counter()
+    spent["write"] += time.perf_counter() - mark
+    busy = sum(spent.values())
+    shares = (
+        {name: round(value / busy, 4) for name, value in spent.items()}
+        if workers == 1 and busy
+        else {}
+    )
+    seconds = time.perf_counter() - begin
+    return Streamed(done, events, dict(dropped), dict(flagged), seconds, shares)
+
+
+def _made_here(
+    emulator: Emulator,
+    source: EventSource,
+    columns: Sequence[str],
+    chunk: int,
+    options: Mapping[str, Any],
+    spent: dict[str, float],
+) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
+    """Yield the counts of events read and what they became, chunk by chunk, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        mark = time.perf_counter()
+        for piece in source.chunks(size=chunk, columns=columns):
+            spent["read"] += time.perf_counter() - mark
+            mark = time.perf_counter()
+            simulated = emulator.simulate_chunk(
+                piece.events, where=piece.file, first=piece.start, **options
+            )
+            generated = _generated(flat_columns(piece.events), emulator.study.input.weight)
+            spent["model"] += time.perf_counter() - mark
+            yield generated, simulated
+            mark = time.perf_counter()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _generated(columns: Columns, weight: str) -> dict[str, np.ndarray]:
+    return {
+        "run": np.asarray(columns["run"]),
+        "luminosityBlock": np.asarray(columns["luminosityBlock"]),
+        "weight": event_weights(columns, weight),
+    }
+
+
+def _made_in_workers(
+    emulator: Emulator,
+    path: str,
+    source: EventSource,
+    columns: Sequence[str],
+    chunk: int,
+    options: Mapping[str, Any],
+    workers: int,
+) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
+    """Yield chunks in the order of the input, made by so many processes, this one included.
+
+    Reading and writing stay here, so that every file is opened and decoded once; whenever the
+    others have enough to do, and before they have started, this process works on them as well.
+    """
+    under_way: deque[dict[str, np.ndarray]] = deque()
+
+    def tasks() -> Iterator[_Task]:
+        for piece in source.chunks(size=chunk, columns=columns):
+            given = flat_columns(piece.events)
+            under_way.append(_generated(given, emulator.study.input.weight))
+            yield given, piece.file, piece.start
+
+    first = [flat_columns(piece.events) for piece in source.chunks(1, columns, stop=1)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with Crew(_start_worker, (path, options, first), processes=workers - 1) as crew:
+            here = _worker(emulator, options)
+            for _, (made, dropped, flagged) in crew.run(tasks(), ahead=2, in_order=True, here=here):
+                yield under_way.popleft(), Simulated(to_events(made), dropped, flagged)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _start_worker(path: str, options: Mapping[str, Any], first: Sequence[Columns]) -> _Work:
+    """Load the emulator and use it once, which compiles its kernels and those of the rows."""
+    torch.set_num_threads(1)
+    emulator = load_emulator(path)
+    for columns in first:
+        emulator.simulate_chunk(to_events(columns), **{**options, "policy": "flag"})
+    return _worker(emulator, options)
+
+
+def _worker(emulator: Emulator, options: Mapping[str, Any]) -> _Work:
+    def work(task: _Task, report: Callable[[Any], None]) -> None:
+        given, file, start = task
+        made = emulator.simulate_chunk(to_events(given), where=file, first=start, **options)
+        report((flat_columns(made.events), made.dropped, made.flagged))
+
+    return work
