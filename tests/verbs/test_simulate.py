@@ -125,7 +125,7 @@ def test_chunks_of_one_event(small_emulator, gen_file, tmp_path):
 
 def test_workers_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path, monkeypatch):
     """This process waits for a sign of the other before each chunk, so that both have some."""
-    module = importlib.import_module("gen2reco.verbs.simulate")
+    module = importlib.import_module("gen2reco.verbs.stream")
     crews, mine = [], []
     original = module._worker
 
