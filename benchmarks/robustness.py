@@ -49,6 +49,7 @@ LONG = {
 }
 PIECES = (1000, 400, 800)
 CHUNK = 1000
+SMALL_CHUNK = 50
 
 
 def content(path: Path) -> str:
@@ -117,6 +118,7 @@ def forked(job: Callable[[], object]) -> int:
     if child == 0:
         code = 1
         try:
+            os.setpgid(0, 0)  # a group of its own, by which its workers are found
             with Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
                 job()
@@ -142,27 +144,39 @@ def seconds_of(job: Callable[[], object]) -> float:
 
 
 def killed(job: Callable[[], object], wait: float) -> bool:
-    """Start a job and kill it after some seconds; False if it was done before."""
+    """Start a job and kill it after some seconds; False if it was done before.
+
+    Its workers, which are not killed, must end by themselves.
+    """
     child = forked(job)
     time.sleep(wait)
     os.kill(child, signal.SIGKILL)
-    return not finished(child)
+    alone = not finished(child)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(child, 0)
+        except ProcessLookupError:
+            return alone
+        time.sleep(0.01)
+    raise SystemExit("a worker goes on without its parent")
 
 
 def kill_simulate(model: Path, scratch: Path, kills: int) -> dict:
     """Kill running simulations; whatever file exists afterwards must be whole."""
     dice = random.Random(1)
     total = {"kills": 0, "finished_before_the_kill": 0, "partial_files": 0, "without_sidecar": 0}
-    ways = {"parquet": 1, "root": 1, "workers.parquet": 2}
+    # Small chunks last until the second process has started.
+    ways = {"parquet": (1, CHUNK), "root": (1, CHUNK), "workers.parquet": (2, SMALL_CHUNK)}
     same, left = True, []
-    for way, workers in ways.items():
+    for way, (workers, chunk) in ways.items():
         folder = scratch / f"killed-{way}"
         folder.mkdir()
         output = folder / f"reco.{way}"
         beside = folder / f"{output.name}.json"
 
-        def job(output: Path = output, workers: int = workers) -> None:
-            simulate(model, SAMPLE, output, chunk=CHUNK, workers=workers, overwrite=True)
+        def job(output: Path = output, workers: int = workers, chunk: int = chunk) -> None:
+            simulate(model, SAMPLE, output, chunk=chunk, workers=workers, overwrite=True)
 
         seconds = seconds_of(job)
         whole = content(output)

@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -140,6 +141,22 @@ def test_a_process_that_leaves_is_one_clear_error():
         Crew(crew_work.leaving, (5,), processes=2) as crew,
     ):
         list(crew.run(range(4)))
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    folder = Path(__file__).parent
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(folder)!r})\nimport crew_work\n"
+        "from gen2reco.workers import Crew\n"
+        "with Crew(crew_work.squares, (0,), processes=1) as crew:\n"
+        "    print(list(crew.run([3])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("must therefore do its work under `if __name__ == '__main__':`\n")
 
 
 def test_nothing_is_left_running():

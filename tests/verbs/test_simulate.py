@@ -1,7 +1,7 @@
+import importlib
 import json
 import multiprocessing
-import os
-import signal
+from multiprocessing.connection import wait
 
 import awkward as ak
 import numpy as np
@@ -20,6 +20,7 @@ from gen2reco import (
 )
 from gen2reco.errors import WorkerError
 from gen2reco.events.layout import flat_columns
+from gen2reco.workers import Crew
 
 REPLICA_KEY = ("replica", "event", "luminosityBlock", "run")
 
@@ -122,9 +123,31 @@ def test_chunks_of_one_event(small_emulator, gen_file, tmp_path):
     assert (tmp_path / "all.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
 
 
-def test_workers_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path):
+def test_workers_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path, monkeypatch):
+    """This process waits for a sign of the other before each chunk, so that both have some."""
+    module = importlib.import_module("gen2reco.verbs.stream")
+    crews, mine = [], []
+    original = module._worker
+
+    def crew(*args, **options):
+        crews.append(Crew(*args, **options))
+        return crews[0]
+
+    def patient(*args):
+        work = original(*args)
+
+        def late(task, report):
+            wait([worker.channel.fileno() for worker in crews[0]._workers], timeout=200)
+            mine.append(task[2])
+            work(task, report)
+
+        return late
+
+    monkeypatch.setattr(module, "Crew", crew)
+    monkeypatch.setattr(module, "_worker", patient)
     path = tmp_path / "reco.parquet"
-    result = simulate(small_emulator, gen_file, path, chunk=700, workers=2)
+    result = simulate(small_emulator, gen_file, path, chunk=300, workers=2)
+    assert 1 <= len(mine) < 10
     assert path.read_bytes() == reco.read_bytes()
     assert result.generated == 3000
 
@@ -134,8 +157,9 @@ def test_a_killed_worker_is_one_clear_error_and_leaves_no_file(small_emulator, g
 
     def kill_one(done, entries):
         if not killed:
-            killed.append(multiprocessing.active_children()[0].pid)
-            os.kill(killed[0], signal.SIGKILL)
+            killed.append(multiprocessing.active_children()[0])
+            killed[0].kill()
+            killed[0].join()
 
     with pytest.raises(WorkerError, match=r"killed by SIGKILL.*try again with fewer workers"):
         simulate(

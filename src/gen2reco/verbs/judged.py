@@ -102,7 +102,7 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
         dropped.update({"GEN cannot be simulated": int(np.count_nonzero(~alive))})
         pieces.append(kept[alive])
     if not source.entries:
-        raise EventFileError("there are no events to judge", file=source.label)
+        raise EventFileError("there are no events, so that none can be judged", file=source.label)
     if not sum(len(piece) for piece in pieces):
         left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
         raise EventFileError(

@@ -228,8 +228,14 @@ def _ended(worker: _Worker) -> WorkerError:
     code = worker.process.exitcode or 0
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}, perhaps for lack of memory"
-    else:
+    elif worker.ready:
         how = f"ended with exit code {code}"
+    else:
+        return WorkerError(
+            f"a worker process ended with exit code {code} before it began: see what it wrote. It"
+            " imports the script that needs it, which must therefore do its work under"
+            " `if __name__ == '__main__':`"
+        )
     return WorkerError(f"a worker process {how}; try again with fewer workers")
 
 
