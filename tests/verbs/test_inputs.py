@@ -95,9 +95,7 @@ class TestColumns:
 
     def test_no_events_to_judge(self, small_emulator, table, tmp_path):
         path = stored(tmp_path, table.slice(0, 0))
-        with pytest.raises(
-            EventFileError, match="there are no events, so that none"
-        ):
+        with pytest.raises(EventFileError, match="there are no events, so that none"):
             validate(small_emulator, path, tmp_path / "report")
 
 
