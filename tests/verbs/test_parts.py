@@ -1,6 +1,7 @@
 """A study of several parts: presence, spurious objects, MET given all of them, whole events."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import gen2reco
@@ -173,3 +174,23 @@ def test_wrong_parts_are_named(study):
     broken = gen2reco.Study.model_validate(tree)
     with pytest.raises(StudyError, match=r"unknown name 'jetss'.*'jets'"):
         columns_needed(broken, broken.part("met"), open_events(SAMPLE), targets=False)
+
+
+@pytest.mark.slow
+def test_workers_and_chunks_change_no_byte_and_order_no_event(model, tmp_path):
+    table = pq.read_table(SAMPLE)
+    pieces = [tmp_path / f"{k}.parquet" for k in range(2)]
+    for k, piece in enumerate(pieces):
+        pq.write_table(table.slice(200 * k, 200), piece)
+    ways = {"all": {}, "chunks": {"chunk": 37}, "workers": {"chunk": 37, "workers": 2}}
+    written = {}
+    for way, options in ways.items():
+        output = tmp_path / f"{way}.out.parquet"
+        gen2reco.simulate(model, pieces, output, seed=4, oversample=2, **options)
+        written[way] = output.read_bytes()
+    assert written["all"] == written["chunks"] == written["workers"]
+    gen2reco.simulate(model, pieces[::-1], tmp_path / "r.out.parquet", seed=4, oversample=2)
+    forth = next(iter(open_events(tmp_path / "all.out.parquet").chunks())).events
+    back = next(iter(open_events(tmp_path / "r.out.parquet").chunks())).events
+    assert forth.Jet.pt[:400].to_list() == back.Jet.pt[400:].to_list()
+    assert forth.MET.phi[400:].to_list() == back.MET.phi[:400].to_list()
