@@ -89,10 +89,7 @@ def check_health(
         *_rows(model, train),
         *_outside(model, train, names),
         *_features(model, validation, names, seen if paired else (), seed),
-        *(
-            Advice("note", "data", finding, "It is modelled as such; check that you expect it")
-            for finding in findings
-        ),
+        *(Advice("note", "data", finding, "Check that you expect it") for finding in findings),
     ]
     order = {"problem": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda advice: order[advice.severity])

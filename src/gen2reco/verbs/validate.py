@@ -263,7 +263,7 @@ def _not_judged(study: Study, dropped: Mapping[str, int]) -> list[str]:
     if study.select:
         sentences.append(
             "Efficiencies: the emulator learned, and is judged on,"
-            f" events that pass `{study.select}` in RECO."
+            f' events with "{study.select}" in RECO.'
         )
     if dropped:
         left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
