@@ -57,9 +57,9 @@ class Iteration:
 
     Attributes:
         number: from 1.
-        at_reco: mean of |r - 1| over the simulation at RECO, before the iteration: what is still
+        at_reco: mean of abs(r - 1) over the simulation at RECO, before the iteration: what is still
             to be unfolded, and the scatter of r.
-        change: mean of |w - w of the iteration before|, over their mean.
+        change: mean of abs(w - w of the iteration before), over their mean.
         effective: effective number of truth events, (sum w)^2 / sum w^2.
         largest: largest final weight over the mean one.
     """
