@@ -1,8 +1,8 @@
 """Unfolding on the reference samples: `python benchmarks/unfolding.py`.
 
-Three checks. `posterior` and `prior` judge on test events; the settings of `wjet-unfold` (cuts, bins
-and trees) were tried out on the whole W + jet file, so that `omnifold` here is no independent test:
-that wants other events.
+Three checks. `posterior` and `prior` judge on test events; the settings of `wjet-unfold` (cuts,
+bins and trees) were tried out on the whole W + jet file, so that `omnifold` here is no
+independent test: that wants other events.
 
 - `posterior`: a flow p(GEN | RECO) of Z -> ee (study `zee-unfold`) on the test part: how often the
   truth lies in the central 68 % and 95 % of its draws, the rank test, and the unfolded m_Z beside
