@@ -137,7 +137,7 @@ class Chunk:
             return self._rows(trained, names, spurious, flags)
         rows = self._rows(trained, names, None, flags)
         found = counted.take(drawn > 0.5)
-        return rows.take(np.isin(_places(rows.table), _places(found)))
+        return rows.take(np.isin(rows.table.places, found.places))
 
     def _rows(
         self,
@@ -201,9 +201,3 @@ class Chunk:
             self.alive &= ~events
         else:
             flags[events] |= BAD_INPUT
-
-
-def _places(table: Table) -> np.ndarray:
-    """One number per row for its event in the chunk and its object."""
-    places: np.ndarray = table.entry * 2**16 + table.keys.object
-    return places

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gen2reco.rows.expressions import Namespace
     from gen2reco.rows.segments import Array, Index
     from gen2reco.rows.table import Table
+    from gen2reco.rows.values import Frame
     from gen2reco.study import Condition, Part, Study, Target
 
 GEN_VALUE = "_gen"
@@ -82,14 +83,28 @@ def reads_parts(study: Study, stage: Part) -> bool:
     return any(things_named(text, study.define) & earlier for text in texts)
 
 
+def as_collection(
+    name: str, events: Frame, entry: Index, fields: Mapping[str, Array]
+) -> Collection:
+    """Return rows as a collection: lists per event of objects with these fields.
+
+    Args:
+        name: how messages call it.
+        events: the frame with one entry per event.
+        entry: int64 [rows], event of each row, ascending.
+        fields: name -> numbers per row.
+    """
+    offsets = np.zeros(events.size + 1, np.int64)
+    np.cumsum(np.bincount(entry, minlength=events.size), out=offsets[1:])
+    columns = {field: Jagged(offsets, np.asarray(values)) for field, values in fields.items()}
+    known = {field: field for field in columns}
+    source = Source(name, known, Flat(columns, events), is_list=True)
+    return Collection(source, source.elements)
+
+
 def _named(events: Namespace, part: Part, entry: Index, fields: Mapping[str, Array]) -> Namespace:
     frame = events.events_frame
-    offsets = np.zeros(frame.size + 1, np.int64)
-    np.cumsum(np.bincount(entry, minlength=frame.size), out=offsets[1:])
-    columns = {name: Jagged(offsets, np.asarray(values)) for name, values in fields.items()}
-    known = {name: name for name in columns}
-    source = Source(part.name, known, Flat(columns, frame), is_list=True)
-    collection = Collection(source, source.elements)
+    collection = as_collection(part.name, frame, entry, fields)
     item: Any = collection
     if part.rows.kind == "event":
         position = np.full(frame.size, -1, np.int64)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.errors import StudyError
-from gen2reco.events.layout import Jagged
-from gen2reco.rows.chain import parts_before, with_empty_parts
+from gen2reco.rows.chain import as_collection, parts_before, with_empty_parts
 from gen2reco.rows.expressions import Column, Namespace
 from gen2reco.rows.spaces import GEN, RECO, row_space, rows_at
-from gen2reco.rows.store import Available, Flat, Source, Store
-from gen2reco.rows.values import Collection
+from gen2reco.rows.store import Available, Store
+from gen2reco.rows.table import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 OBJECTS = frozenset({"object", "spurious"})
 """Kinds of rows that have a RECO object each."""
-MOST_OBJECTS = 2**16
-"""Objects of an event are numbered below this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +72,7 @@ def full_rows(part: Part, events: Namespace, table: Table) -> JudgedRows:
         names = rows_at(part, events, table.entry, table.keys.object, {})
         return JudgedRows(names, np.arange(len(table)))
     space = row_space(part, events, targets=True)
-    places = space.entry * MOST_OBJECTS + space.object
-    index = np.searchsorted(places, places_of(table))
+    index = np.searchsorted(places(space.entry, space.object), table.places)
     return JudgedRows(space.names, index)
 
 
@@ -91,12 +87,8 @@ def drawn_rows(
         table: the part's rows.
         fields: what it writes for each row, by name.
     """
-    frame = events.events_frame
-    offsets = np.zeros(frame.size + 1, np.int64)
-    np.cumsum(np.bincount(table.entry, minlength=frame.size), out=offsets[1:])
-    columns = {name: Jagged(offsets, np.asarray(values)) for name, values in fields.items()}
-    source = Source(RECO, {name: name for name in columns}, Flat(columns, frame), is_list=True)
-    made: Any = (Collection(source, source.elements), np.arange(len(table)))
+    collection = as_collection(RECO, events.events_frame, table.entry, fields)
+    made: Any = (collection, np.arange(len(table)))
     names = rows_at(part, events, table.entry, table.keys.object, {RECO: made})
     return JudgedRows(names, np.arange(len(table)))
 
@@ -108,12 +100,6 @@ def gen_rows(part: Part, events: Namespace, table: Table) -> JudgedRows:
     bound: dict[str, Any] = {RECO: (gen, positions)}
     names = rows_at(part, events, table.entry, table.keys.object, bound)
     return JudgedRows(names, np.arange(len(table)))
-
-
-def places_of(table: Table) -> Index:
-    """Return one number per row for its event and its object, ascending, int64 [rows]."""
-    places: Index = table.entry * MOST_OBJECTS + table.keys.object
-    return places
 
 
 def written_collection(part: Part, events: Namespace) -> str:

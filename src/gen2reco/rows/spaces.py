@@ -114,7 +114,8 @@ def _left_over(part: Part, events: Namespace) -> RowSpace:
 
 def _running(entry: Index, events: int) -> Index:
     """Return the place of each row within its event, for rows in the order of the events."""
-    first = np.cumsum(np.bincount(entry, minlength=events)) - np.bincount(entry, minlength=events)
+    counts = np.bincount(entry, minlength=events)
+    first = np.cumsum(counts) - counts
     return np.arange(len(entry)) - first[entry]
 
 

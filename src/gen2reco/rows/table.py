@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from gen2reco.rows.segments import Array, Flags, Index, Numbers
 
 
+MOST_OBJECTS = 2**16
+"""Objects of an event are numbered below this."""
+
+
+def places(entry: Index, number: Array) -> Index:
+    """Return one number per row for its event in the chunk and its object, int64 [n]."""
+    return np.asarray(entry * MOST_OBJECTS + number)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """The rows of one part and their features in GeV and radians, before any transform.
@@ -49,6 +58,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.entry)
+
+    @property
+    def places(self) -> Index:
+        """One number per row for its event in the chunk and its object, ascending, int64 [n]."""
+        return places(self.entry, self.keys.object)
 
     @property
     def nonfinite(self) -> Flags:

@@ -23,7 +23,6 @@ from gen2reco.rows.judging import (
     gen_rows,
     judged_bins,
     judged_quantities,
-    places_of,
     written_collection,
 )
 from gen2reco.rows.spaces import match_collections
@@ -299,7 +298,7 @@ class PartSamples:
             weight=self.table.weight[rows],
             event=self.table.entry[rows],
             gen_quantities=picked(same),
-            row=places_of(self.table)[rows] if self.part.rows.kind == "object" else None,
+            row=self.table.places[rows] if self.part.rows.kind == "object" else None,
         )
 
     def _groups(self, rows: JudgedRows) -> dict[str, np.ndarray]:
