@@ -17,7 +17,9 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic_core import PydanticUndefined
 from sphinx.util.docutils import SphinxDirective
 
-from gen2reco import cli, errors, models, study
+from gen2reco import errors, models, study
+from gen2reco.cli import app
+from gen2reco.cli.looking import CHECK_FAILED
 from gen2reco.features.transforms import KINDS, SUPPLIED
 from gen2reco.rows.functions import FUNCTIONS
 from gen2reco.validation.settings import Targets
@@ -164,7 +166,7 @@ def exit_codes() -> str:
     rows += [
         [0, "", "Success."],
         [2, "", "The command line itself is wrong: an unknown option, a missing argument."],
-        [cli.CHECK_FAILED, "", "`gen2reco info --check` did not reproduce the reference events."],
+        [CHECK_FAILED, "", "`gen2reco info --check` did not reproduce the reference events."],
         [130, "", "Interrupted (Ctrl-C)."],
     ]
     rows.sort(key=lambda row: row[0])
@@ -174,11 +176,11 @@ def exit_codes() -> str:
 def commands() -> str:
     """Help texts of all commands, as they are printed."""
     runner = typer.testing.CliRunner()
-    names = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
     blocks = []
     for name in ("", *names):
         line = f"gen2reco {name} --help" if name else "gen2reco --help"
-        shown = runner.invoke(cli.app, line.split()[1:], prog_name="gen2reco", terminal_width=96)
+        shown = runner.invoke(app, line.split()[1:], prog_name="gen2reco", terminal_width=96)
         blocks.append(f"```text\n$ {line}\n{shown.output.strip()}\n```")
     return "\n\n".join(blocks)
 

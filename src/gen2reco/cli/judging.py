@@ -1,0 +1,68 @@
+"""`validate` and `compare`: how good it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen2reco.cli.options import AsJson, Inputs, Model, Output, Overwrite, Quick, Seed
+from gen2reco.cli.output import say, show
+
+
+def validate(
+    model: Model,
+    files: Inputs,
+    output: Output = Path("report"),
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Events to judge on: auto (test part of the training files), test or all."
+        ),
+    ] = "auto",
+    seed: Seed = 1,
+    oversample: Annotated[
+        int,
+        typer.Option(help="FastSim events per GEN event; the report says what they gain.", min=1),
+    ] = 1,
+    quick: Quick = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge an emulator on events with GEN and RECO it was not trained on, and write a report."""
+    from gen2reco.verbs.validate import validate as run  # noqa: PLC0415
+
+    result = run(
+        model,
+        files,
+        output,
+        split=split,
+        seed=seed,
+        oversample=oversample,
+        quick=quick,
+        overwrite=overwrite,
+        say=say,
+    )
+    show(result, as_json)
+
+
+def compare(
+    full: Annotated[str, typer.Argument(help="File or glob of the reference events (FullSim).")],
+    fast: Annotated[str, typer.Argument(help="File or glob of the events to judge (FastSim).")],
+    output: Output = Path("comparison"),
+    study: Annotated[
+        str,
+        typer.Option(
+            help="Study whose quantities and selection are used; default: the common columns."
+        ),
+    ] = "",
+    quick: Quick = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two files of RECO events and write a report."""
+    from gen2reco.verbs.compare import compare as run  # noqa: PLC0415
+
+    result = run(full, fast, output, study=study or None, quick=quick, overwrite=overwrite, say=say)
+    show(result, as_json)

@@ -1,0 +1,86 @@
+"""`init`, `train`, `demo`: from a sample to an emulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen2reco.cli.options import AsJson, Output, Overwrite
+from gen2reco.cli.output import overrides, say, show
+
+
+def init(
+    sample: Annotated[str, typer.Argument(help="A file of yours, with GEN and RECO.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Study file to write; - for standard output.")
+    ] = "-",
+    overwrite: Overwrite = False,
+) -> None:
+    """Look into a file of events and write a commented study to start from."""
+    from gen2reco.verbs.init import init as run  # noqa: PLC0415
+
+    text = run(sample, None if output == "-" else output, overwrite=overwrite)
+    if output == "-":
+        typer.echo(text, nl=False)
+    else:
+        say(f"wrote {output}; read it through, then: gen2reco train {output} -i {sample}")
+
+
+def train(
+    study: Annotated[
+        str, typer.Argument(help="A study file, or the name of a shipped study (wjet).")
+    ],
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="Files or globs of events; default: the sample bundled for the study.",
+        ),
+    ] = None,
+    output: Output = Path("model"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: model.hidden=[128,128], training.epochs=40."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoints of an interrupted run.")
+    ] = False,
+    overwrite: Overwrite = False,
+    workers: Annotated[int, typer.Option(min=1, help="Ensemble members trained side by side.")] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a study's emulator."""
+    from gen2reco.training import show_progress  # noqa: PLC0415
+    from gen2reco.verbs.train import train as run  # noqa: PLC0415
+
+    with show_progress() as progress:
+        result = run(
+            study,
+            files or (),
+            output,
+            overrides=overrides(settings or []),
+            resume=resume,
+            overwrite=overwrite,
+            workers=workers,
+            tensorboard=tensorboard,
+            progress=progress,
+        )
+    show(result, as_json, drop=("emulator",))
+
+
+def demo(
+    output: Output = Path("demo"), overwrite: Overwrite = False, as_json: AsJson = False
+) -> None:
+    """Train on bundled W + jet events, simulate held-back ones, write the report: a few minutes."""
+    from gen2reco.training import show_progress  # noqa: PLC0415
+    from gen2reco.verbs.demo import demo as run  # noqa: PLC0415
+
+    with show_progress() as progress:
+        result = run(output, overwrite=overwrite, say=say, progress=progress)
+    show(result, as_json)

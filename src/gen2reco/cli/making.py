@@ -1,0 +1,159 @@
+"""`simulate` and `unfold`: from events to events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gen2reco.cli.options import (
+    AsJson,
+    Chunk,
+    Format,
+    Inputs,
+    Keep,
+    Members,
+    Model,
+    Output,
+    Overwrite,
+    Policy,
+    Seed,
+    Workers,
+)
+from gen2reco.cli.output import say, show
+from gen2reco.errors import StudyError
+
+
+def simulate(
+    model: Model,
+    files: Inputs,
+    output: Output,
+    seed: Seed = 1,
+    chunk: Chunk = 20_480,
+    workers: Workers = 1,
+    oversample: Annotated[int, typer.Option(min=1, help="RECO events per GEN event.")] = 1,
+    members: Members = 1,
+    keep: Keep = None,
+    policy: Policy = "error",
+    file_format: Format = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn files of GEN events into a file of RECO events."""
+    from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
+    from gen2reco.verbs.simulate import simulate as run  # noqa: PLC0415
+
+    with event_progress("simulate") as progress:
+        result = run(
+            model,
+            files,
+            output,
+            seed=seed,
+            chunk=chunk,
+            workers=workers,
+            oversample=oversample,
+            members=members,
+            keep=keep or (),
+            policy=policy,
+            file_format=file_format,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    show(result, as_json)
+
+
+def unfold(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A trained emulator of a study that unfolds; with --simulation, the study."
+        ),
+    ],
+    files: Inputs,
+    output: Output,
+    draws: Annotated[int, typer.Option(min=1, help="GEN events per RECO event.")] = 1,
+    simulation: Annotated[
+        list[str] | None,
+        typer.Option(help="Files or globs with GEN and RECO: unfold by iteration, with these."),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="With --simulation: omnifold (weights on its GEN events) or posterior (a flow"
+            " whose prior is removed, saved as OUTPUT.model)."
+        ),
+    ] = "omnifold",
+    iterations: Annotated[
+        int, typer.Option(min=0, help="With --simulation; 0: 5 for omnifold, 2 for posterior.")
+    ] = 0,
+    bootstraps: Annotated[
+        int, typer.Option(min=0, help="omnifold: replicas, for covariances.")
+    ] = 0,
+    seed: Seed = 1,
+    chunk: Chunk = 20_480,
+    workers: Workers = 1,
+    members: Members = 1,
+    keep: Keep = None,
+    policy: Policy = "error",
+    file_format: Format = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn files of RECO events into a file of GEN events, or weight simulated GEN to them."""
+    from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
+
+    emulator: str | Path = model
+    if simulation:
+        if method not in {"omnifold", "posterior"}:
+            raise StudyError(f"--method is omnifold or posterior, not {method!r}")
+        if method == "omnifold":
+            from gen2reco.verbs.reweight import reweight  # noqa: PLC0415
+
+            weighted = reweight(
+                model,
+                files,
+                simulation,
+                output,
+                iterations=iterations or 5,
+                bootstraps=bootstraps,
+                seed=seed,
+                keep=keep or (),
+                file_format=file_format,
+                overwrite=overwrite,
+                say=say,
+            )
+            show(weighted, as_json)
+            return
+        from gen2reco.verbs.prior import remove_prior  # noqa: PLC0415
+
+        emulator = output.with_name(f"{output.name}.model")
+        adapted = remove_prior(
+            model,
+            files,
+            simulation,
+            emulator,
+            iterations=iterations or 2,
+            overwrite=overwrite,
+            say=say,
+        )
+        say(str(adapted))
+    from gen2reco.verbs.unfold import unfold as run  # noqa: PLC0415
+
+    with event_progress("unfold") as progress:
+        result = run(
+            emulator,
+            files,
+            output,
+            draws=draws,
+            seed=seed,
+            chunk=chunk,
+            workers=workers,
+            members=members,
+            keep=keep or (),
+            policy=policy,
+            file_format=file_format,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    show(result, as_json)

@@ -1,0 +1,40 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(help="A trained emulator: its folder or zip file.")]
+Inputs = Annotated[list[str], typer.Argument(help="Files or globs of events.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output.")
+]
+Seed = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of all random numbers.")]
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="Fewer repetitions for errors and nulls; the report says so."),
+]
+Chunk = Annotated[int, typer.Option("--chunk", min=1, help="Events per step.")]
+Workers = Annotated[
+    int, typer.Option("--workers", "-w", min=1, help="Processes, this one included.")
+]
+Members = Annotated[
+    int, typer.Option("--members", min=1, help="Ensemble members, as a systematic uncertainty.")
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option("--keep", help="Columns of the input to carry along, e.g. 'GenJet_*'."),
+]
+Policy = Annotated[
+    str,
+    typer.Option("--policy", help="For input values that are not finite: error, drop or flag."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="parquet, nanoaod or rntuple; default: by the suffix."),
+]
