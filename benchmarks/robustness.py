@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,8 +45,8 @@ QUICK = {"training.epochs": 2, "training.max_rows": 6000}
 LONG = {
     "training.epochs": 60,
     "training.max_rows": 4000,
-    "model.couplings": 4,
-    "model.hidden": [32, 32],
+    "model.continuous.couplings": 4,
+    "model.continuous.hidden": [32, 32],
 }
 PIECES = (1000, 400, 800)
 CHUNK = 1000
@@ -123,6 +124,9 @@ def forked(job: Callable[[], object]) -> int:
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
                 job()
             code = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(code)
     return child

@@ -8,7 +8,7 @@ from gen2reco.rng import Keys
 from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, TRAIN, VALIDATION, halves, sides, split
 from gen2reco.rows.tables import build_table
 from gen2reco.rows.unpaired import join_chunks, join_sides
-from gen2reco.study import Study
+from gen2reco.study import Split, Study
 from gen2reco.verbs.train import read_tables
 
 N = 4000
@@ -77,9 +77,9 @@ def test_no_event_gives_both_sides(columns):
 
 def test_training_and_validation_stay_apart_on_both_sides(columns):
     table = read_tables(study(), Source(columns))[0]["event"]
-    part = split(columns)
+    part = split(columns, Split())
     of = part[table.target["x"].astype(int) - 1]
-    assert (of == split(table.keys)).all()
+    assert (of == split(table.keys, Split())).all()
     assert set(of.tolist()) == {TRAIN, VALIDATION}
 
 
@@ -114,7 +114,7 @@ def test_rows_that_are_left_out_are_counted(columns):
     one = study(select_gen="GenMET.pt > 3000")
     table = read_tables(one, Source(columns))[0]["event"]
     surplus = table.dropped["RECO: more rows than on the other side"]
-    kept = np.count_nonzero((sides(columns) == RECO_SIDE) & (split(columns) <= VALIDATION))
+    kept = np.count_nonzero((sides(columns) == RECO_SIDE) & (split(columns, Split()) <= VALIDATION))
     assert surplus == kept - len(table) > 0
     assert table.dropped["GEN: not selected"] == 3000
 
@@ -125,15 +125,15 @@ def test_different_weights_are_refused(columns):
         build_table(one, one.parts[0], columns, targets=True, side=side) for side in ("gen", "reco")
     )
     with pytest.raises(TrainingError, match="one weight"):
-        join_sides(gen, reco)
+        join_sides(gen, reco, Split())
     chosen = gen.weight == 1, reco.weight == 1
-    assert len(join_chunks([gen.take(chosen[0])], [reco.take(chosen[1])])) > 0
+    assert len(join_chunks([gen.take(chosen[0])], [reco.take(chosen[1])], Split())) > 0
 
 
 def test_sides_are_independent_of_the_other_divisions():
     n = 60_000
     keys = Keys(np.ones(n, int), 1 + np.arange(n) // 1000, np.arange(n), np.zeros(n, np.uint16))
-    for other in (halves(keys), split(keys) == TRAIN, np.arange(n) % 2):
+    for other in (halves(keys), split(keys, Split()) == TRAIN, np.arange(n) % 2):
         for value in np.unique(other):
             assert np.mean(sides(keys)[other == value]) == pytest.approx(0.5, abs=0.015)
     few = Keys([1, 1, 2, 300, 1, 5], [1, 2, 1, 7, 1, 1], [1, 2, 3, 2**40, 9, 8], [0] * 6)

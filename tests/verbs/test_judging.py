@@ -15,6 +15,7 @@ from gen2reco import (
     validate,
 )
 from gen2reco.rows.splits import TEST, split
+from gen2reco.study import Split
 from gen2reco.verbs.compare import common_quantities
 from gen2reco.verbs.judged import read_judged
 from gen2reco.verbs.samples import emulated, identity
@@ -71,7 +72,7 @@ def test_an_existing_report_is_left_alone(validated, small_emulator, gen_file):
 def test_files_of_training_are_judged_on_their_test_part_only(small_emulator, bundled):
     emulator = load_emulator(small_emulator)
     judged = read_judged(emulator, open_events(bundled), test_only=True)
-    assert set(split(judged.tables["event"].keys)) == {TEST}
+    assert set(split(judged.tables["event"].keys, Split())) == {TEST}
     everything = read_judged(emulator, open_events(bundled), test_only=False)
     assert len(judged.events) == pytest.approx(0.2 * len(everything.events), rel=0.05)
 

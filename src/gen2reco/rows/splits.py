@@ -17,22 +17,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gen2reco.study import Split
+
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """What `split` returns."""
 
 GEN_SIDE, RECO_SIDE = 0, 1
 """What `sides` returns."""
 
-_EDGES = (0.7, 0.8)
 
-
-def split(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
-    """Return TRAIN (70 %), VALIDATION (10 %) or TEST (20 %) for each row.
+def split(keys: Keys | Mapping[str, Any], parts: Split) -> NDArray[np.int8]:
+    """Return TRAIN, VALIDATION or TEST for each row.
 
     Args:
         keys: the rows, or columns `run`, `luminosityBlock` and `event`.
+        parts: their shares of the events; 70 %, 10 % and 20 % unless the study says otherwise.
     """
-    return np.searchsorted(_EDGES, hash_fraction(keys, "split"), side="right").astype(np.int8)
+    place = (hash_fraction(keys, "split") + parts.fold * parts.test) % 1.0
+    edges = (parts.train, round(parts.train + parts.validation, 9))
+    return np.searchsorted(edges, place, side="right").astype(np.int8)
 
 
 def halves(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:

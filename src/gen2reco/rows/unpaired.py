@@ -14,8 +14,10 @@ from gen2reco.rows.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gen2reco.study import Split
 
-def join_sides(gen: Table, reco: Table) -> Table:
+
+def join_sides(gen: Table, reco: Table, parts: Split) -> Table:
     """Put GEN and RECO rows of different events side by side: one table whose rows are no pairs.
 
     Training rows stand beside training rows, validation rows beside validation rows. Of the longer
@@ -24,6 +26,7 @@ def join_sides(gen: Table, reco: Table) -> Table:
     Args:
         gen: rows with conditions, of `build_table` with `side="gen"`.
         reco: rows with targets, of `build_table` with `side="reco"`.
+        parts: how events are shared out.
 
     Returns:
         Rows with the keys of GEN.
@@ -37,8 +40,8 @@ def join_sides(gen: Table, reco: Table) -> Table:
             f" {weights[0]:g} to {weights[-1]:g}; leave `input.weight` empty"
         )
     pieces: list[Table] = []
-    for part in (TRAIN, VALIDATION):
-        left, right = (table.take(split(table.keys) == part) for table in (gen, reco))
+    for which in (TRAIN, VALIDATION):
+        left, right = (table.take(split(table.keys, parts) == which) for table in (gen, reco))
         rows = slice(min(len(left), len(right)))
         left, right = left.take(rows), right.take(rows)
         pieces.append(replace(left, target=right.target, dropped={}))
@@ -46,17 +49,17 @@ def join_sides(gen: Table, reco: Table) -> Table:
     dropped = {
         f"{side}: {reason}": count
         for side, table in (("GEN", gen), ("RECO", reco))
-        for reason, count in _left_out(table, len(joined)).items()
+        for reason, count in _left_out(table, len(joined), parts).items()
     }
     return replace(joined, dropped=dropped)
 
 
-def join_chunks(gen: Sequence[Table], reco: Sequence[Table]) -> Table:
+def join_chunks(gen: Sequence[Table], reco: Sequence[Table], parts: Split) -> Table:
     """Do what `join_sides` does for the chunks of both sides."""
-    return join_sides(Table.concatenate(gen), Table.concatenate(reco))
+    return join_sides(Table.concatenate(gen), Table.concatenate(reco), parts)
 
 
-def _left_out(table: Table, used: int) -> dict[str, int]:
-    learned = int(np.count_nonzero(split(table.keys) <= VALIDATION))
+def _left_out(table: Table, used: int, parts: Split) -> dict[str, int]:
+    learned = int(np.count_nonzero(split(table.keys, parts) <= VALIDATION))
     surplus = {"more rows than on the other side": learned - used} if learned > used else {}
     return table.dropped | surplus

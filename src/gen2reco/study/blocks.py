@@ -281,6 +281,36 @@ class Part(Block):
         return self
 
 
+class Split(Block):
+    """How events are shared out: training, validation, and the rest for the test."""
+
+    train: float = Field(default=0.7, gt=0, lt=1, description="share of the events to learn from")
+    validation: float = Field(
+        default=0.1, gt=0, lt=1, description="share that settings and epochs are chosen on"
+    )
+    fold: int = Field(
+        default=0,
+        ge=0,
+        description="which test part: those of fold 0, 1, ... are disjoint, so that emulators"
+        " trained with one fold each judge every event without having seen it",
+    )
+
+    @model_validator(mode="after")
+    def _something_is_left_for_the_test(self) -> Split:
+        if self.test <= 0:
+            raise ValueError("`train` and `validation` leave no events for the test")
+        if self.fold >= (folds := int(1 / self.test + 1e-9)):
+            raise ValueError(
+                f"with {self.test:g} of the events for the test, folds are 0 to {folds - 1}"
+            )
+        return self
+
+    @property
+    def test(self) -> float:
+        """Share of the events to judge on."""
+        return round(1 - self.train - self.validation, 9)
+
+
 class Training(Block):
     """How a part is fitted."""
 

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
-from gen2reco.study.blocks import Input, Part, Training
+from gen2reco.study.blocks import Input, Part, Split, Training
 from gen2reco.study.judging import Validation
 
 
@@ -36,6 +36,7 @@ class Study(Block):
         description="column that is written (`Jet_btag`) -> what it means, kept in the output;"
         " names of NanoAOD have a meaning already",
     )
+    split: Split = Split()
     training: Training = Training()
     validation: Validation = Validation()
 

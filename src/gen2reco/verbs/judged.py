@@ -89,7 +89,7 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
     for chunk in source.chunks(columns=_columns(emulator, source)):
         events = chunk.events
         if test_only:
-            events = events[split(flat_columns(events)) == TEST]
+            events = events[split(flat_columns(events), study.split) == TEST]
         _, tables = _rows(study, events, chunk.file)
         usable = Namespace(events, study.define).mask(study.select, "select")
         per_event = [tables[stage.name] for stage in study.stages if stage.rows.kind == "event"]

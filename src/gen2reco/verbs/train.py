@@ -235,11 +235,12 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {
-        name: join_chunks(gen, reco) if reco else Table.concatenate(gen)
+        name: join_chunks(gen, reco, study.split) if reco else Table.concatenate(gen)
         for name, (gen, reco) in collected.items()
     }
     for name, table in tables.items():
-        if int(np.count_nonzero(split(table.keys) == TRAIN)) < FEWEST_ROWS or reference is None:
+        learned = np.count_nonzero(split(table.keys, study.split) == TRAIN)
+        if learned < FEWEST_ROWS or reference is None:
             raise _too_few(name, table, source)
     assert reference is not None
     return tables, reference
@@ -256,7 +257,7 @@ def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -
     for part in study.stages:
         sides = _sides(study, part, names, file)
         for kept, side in zip(collected[part.name], sides, strict=False):
-            kept.append(side.take(split(side.keys) <= VALIDATION))
+            kept.append(side.take(split(side.keys, study.split) <= VALIDATION))
         table = sides[0]
         if part.rows.kind == "event":
             usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
@@ -343,7 +344,7 @@ class _Prepared:
 def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
     """Fit the features of a stage and encode its rows."""
     settings = study.training_of(part)
-    which = split(table.keys)
+    which = split(table.keys, study.split)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
     features = PartFeatures.fit(
         part,
