@@ -8,13 +8,8 @@ import gen2reco
 
 PUBLIC = [
     "Emulator",
-    "EmulatorError",
-    "EventFileError",
     "Gen2RecoError",
-    "OutputExistsError",
     "Study",
-    "StudyError",
-    "TrainingError",
     "compare",
     "demo",
     "info",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-import gen2reco
+from gen2reco import errors
 from gen2reco.cli import app
 from gen2reco.features.transforms import KINDS
 from gen2reco.models import parse
@@ -59,7 +59,11 @@ def test_every_command_is_shown_with_its_options(generated):
 
 def test_exit_codes_are_those_of_the_errors(generated):
     text = generated.exit_codes()
-    for error in (gen2reco.StudyError, gen2reco.EventFileError, gen2reco.OutputExistsError):
+    for error in (
+        errors.StudyError,
+        errors.EventFileError,
+        errors.OutputExistsError,
+    ):
         assert f"| {error.exit_code} | `{error.__name__}` |" in text
 
 

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gen2reco.emulator import Emulator, load_emulator, save_emulator
-    from gen2reco.errors import (
-        EmulatorError,
-        EventFileError,
-        Gen2RecoError,
-        OutputExistsError,
-        StudyError,
-        TrainingError,
-    )
+    from gen2reco.errors import Gen2RecoError
     from gen2reco.events import open_events, write_events
     from gen2reco.study import Study, load_study
     from gen2reco.verbs.compare import compare
@@ -34,13 +27,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Emulator": "emulator",
-    "EmulatorError": "errors",
-    "EventFileError": "errors",
     "Gen2RecoError": "errors",
-    "OutputExistsError": "errors",
     "Study": "study",
-    "StudyError": "errors",
-    "TrainingError": "errors",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
     "info": "verbs.info",
@@ -59,13 +47,8 @@ _HOME = {
 
 __all__ = [
     "Emulator",
-    "EmulatorError",
-    "EventFileError",
     "Gen2RecoError",
-    "OutputExistsError",
     "Study",
-    "StudyError",
-    "TrainingError",
     "compare",
     "demo",
     "info",

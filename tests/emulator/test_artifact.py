@@ -5,16 +5,10 @@ import zipfile
 import awkward as ak
 import pytest
 
-from gen2reco import (
-    EmulatorError,
-    OutputExistsError,
-    load_emulator,
-    open_events,
-    save_emulator,
-    train,
-)
+from gen2reco import load_emulator, open_events, save_emulator, train
 from gen2reco.emulator.migrations import FORMAT, MIGRATIONS, migrate
 from gen2reco.emulator.reference import check_reference
+from gen2reco.errors import EmulatorError, OutputExistsError
 
 
 @pytest.fixture

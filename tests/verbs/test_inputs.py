@@ -12,10 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from gen2reco import (
-    EmulatorError,
-    EventFileError,
-    OutputExistsError,
-    StudyError,
     cli,
     info,
     init,
@@ -28,6 +24,7 @@ from gen2reco import (
     write_events,
 )
 from gen2reco.emulator import check_replaceable, load_emulator
+from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
 from gen2reco.events.parquet import ParquetWriter
 
 

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from gen2reco import (
-    EventFileError,
-    OutputExistsError,
     compare,
     load_emulator,
     open_events,
     simulate,
     validate,
 )
+from gen2reco.errors import EventFileError, OutputExistsError
 from gen2reco.rows.splits import TEST, split
 from gen2reco.study import Split
 from gen2reco.verbs.compare import common_quantities

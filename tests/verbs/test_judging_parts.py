@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from gen2reco import (
-    EventFileError,
     compare,
     load_emulator,
     load_study,
@@ -16,6 +15,7 @@ from gen2reco import (
     train,
     validate,
 )
+from gen2reco.errors import EventFileError
 from gen2reco.events.layout import flat_columns
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.judging import judged_quantities

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import uproot
 
-from gen2reco import EventFileError, StudyError, load_emulator, open_events, simulate, write_events
+from gen2reco import load_emulator, open_events, simulate, write_events
 from gen2reco.emulator.chunk import BAD_INPUT, OUTSIDE_DOMAIN
+from gen2reco.errors import EventFileError, StudyError
 from gen2reco.events import Jagged, flat_columns, to_events
 
 BAD = 5

@@ -9,16 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gen2reco import (
+from gen2reco import load_emulator, open_events, simulate
+from gen2reco.errors import (
     EmulatorError,
     EventFileError,
     OutputExistsError,
     StudyError,
-    load_emulator,
-    open_events,
-    simulate,
+    WorkerError,
 )
-from gen2reco.errors import WorkerError
 from gen2reco.events.layout import flat_columns
 from gen2reco.workers import Crew
 

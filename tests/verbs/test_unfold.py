@@ -6,15 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from gen2reco import (
-    EmulatorError,
-    OutputExistsError,
-    StudyError,
     load_study,
     open_events,
     simulate,
     train,
     unfold,
 )
+from gen2reco.errors import EmulatorError, OutputExistsError, StudyError
 from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.reweight import reweight
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import uproot
 
-from gen2reco import EventFileError, load_emulator, open_events, simulate, write_events
+from gen2reco import load_emulator, open_events, simulate, write_events
+from gen2reco.errors import EventFileError
 
 WEIGHTS = np.where(np.arange(40) % 4, 1.5, -0.5).astype(np.float32)
 
