@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import StudyError
+from gen2reco.shards import numbers_of, state_of
+from gen2reco.verbs.production import planned
 from gen2reco.verbs.stream import CHUNK, Streamed, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from gen2reco.shards import State
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Simulation:
         seconds: wall time, the start of workers included.
         shares: reading, model and writing as fractions of the time of one process (empty with
             workers).
+        found: whether it was there already, complete, and nothing had to be done (shards).
     """
 
     path: Path
@@ -38,8 +43,11 @@ class Simulation:
     flagged: Mapping[str, int]
     seconds: float
     shares: Mapping[str, float]
+    found: bool = False
 
     def __str__(self) -> str:
+        if self.found:
+            return f"{self.path}: {self.events} RECO events, there already and complete"
         streamed = Streamed(
             self.generated, self.events, self.dropped, self.flagged, self.seconds, self.shares
         )
@@ -64,6 +72,7 @@ def simulate(
     file_format: str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    shard: str = "",
 ) -> Simulation:
     """Turn files of GEN events into one file of RECO events.
 
@@ -72,8 +81,8 @@ def simulate(
 
     Args:
         model: an emulator or its path.
-        files: files or globs with GEN events.
-        output: RECO file, `.parquet` or `.root`.
+        files: files or globs with GEN events; may be empty for a shard whose manifest is there.
+        output: RECO file, `.parquet` or `.root`; for a shard, the folder of all shards.
         seed: seed of all random numbers.
         chunk: GEN events per step.
         workers: processes, this one included; each uses one thread.
@@ -84,9 +93,13 @@ def simulate(
         file_format: `parquet`, `nanoaod` or `rntuple`; default: by the suffix of `output`.
         overwrite: replace an existing output.
         progress: called with GEN events done and in all.
+        shard: `I/N`: only piece I, from 0, of N pieces with equal numbers of events. The first
+            call writes `manifest.json`, which says what all pieces are; a piece that is there and
+            complete is left as it is, a broken one is made anew. Parquet by default.
 
     Raises:
-        OutputExistsError: the output exists and `overwrite` is off.
+        OutputExistsError: the output exists and `overwrite` is off, or the folder holds the shards
+            of another production.
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
@@ -99,23 +112,38 @@ def simulate(
             f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
             " `gen2reco unfold` with this emulator"
         )
+    options = {
+        "seed": seed,
+        "oversample": oversample,
+        "members": members,
+        "keep": list(keep),
+        "policy": policy,
+    }
+    piece = None
+    if shard:
+        number, of = numbers_of(shard)
+        manifest = planned(
+            emulator, model, files, output, of, options, file_format, overwrite=overwrite
+        )
+        piece = manifest.shard(number)
+        piece.check_inputs(manifest.tree)
+        state = state_of(piece)
+        if state.done and not overwrite:
+            return _found(piece.path, state)
+        files, output, file_format = [file.path for file in piece.inputs], piece.path, None
+        overwrite = overwrite or state.word == "broken"
     done = stream(
         model,
         emulator,
         files,
         output,
-        options={
-            "seed": seed,
-            "oversample": oversample,
-            "members": members,
-            "keep": keep,
-            "policy": policy,
-        },
+        options=options,
         chunk=chunk,
         workers=workers,
         file_format=file_format,
         overwrite=overwrite,
         progress=progress,
+        shard=piece,
     )
     return Simulation(
         Path(output),
@@ -126,3 +154,12 @@ def simulate(
         done.seconds,
         done.shares,
     )
+
+
+def _found(path: Path, state: State) -> Simulation:
+    """Return what a shard's sidecar says about it."""
+    said = state.summary or {}
+    return Simulation(
+        path, said["generated"], said["entries"], said["dropped"], said["flagged"], 0.0, {},
+        found=True,
+    )  # fmt: skip
