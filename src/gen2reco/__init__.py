@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gen2reco.study import Study, load_study
     from gen2reco.verbs.compare import compare
     from gen2reco.verbs.demo import demo
+    from gen2reco.verbs.export import export
     from gen2reco.verbs.info import info
     from gen2reco.verbs.init import init
     from gen2reco.verbs.merge import merge
@@ -34,6 +35,7 @@ _HOME = {
     "Study": "study",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
+    "export": "verbs.export",
     "info": "verbs.info",
     "init": "verbs.init",
     "load_emulator": "emulator",
@@ -57,6 +59,7 @@ __all__ = [
     "Study",
     "compare",
     "demo",
+    "export",
     "info",
     "init",
     "load_emulator",
