@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import StudyError
-from gen2reco.shards import numbers_of, state_of
+from gen2reco.shards import numbers_of
+from gen2reco.verbs.cluster import run_on_cluster
 from gen2reco.verbs.production import planned
-from gen2reco.verbs.stream import CHUNK, Streamed, stream
+from gen2reco.verbs.shard import Simulation, make_shard
+from gen2reco.verbs.stream import CHUNK, stream
+
+__all__ = ["Simulation", "simulate"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from gen2reco.shards import State
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Outcome of `simulate`.
-
-    Attributes:
-        path: the file of RECO events.
-        generated: GEN events read.
-        events: RECO events written, replicas and members included.
-        dropped: reason -> GEN events that gave no RECO event; `part: reason` -> GEN objects that
-            that part could not take, of the other events.
-        flagged: reason -> RECO events marked in `gen2reco_flags`.
-        seconds: wall time, the start of workers included.
-        shares: reading, model and writing as fractions of the time of one process (empty with
-            workers).
-        found: whether it was there already, complete, and nothing had to be done (shards).
-    """
-
-    path: Path
-    generated: int
-    events: int
-    dropped: Mapping[str, int]
-    flagged: Mapping[str, int]
-    seconds: float
-    shares: Mapping[str, float]
-    found: bool = False
-
-    def __str__(self) -> str:
-        if self.found:
-            return f"{self.path}: {self.events} RECO events, there already and complete"
-        streamed = Streamed(
-            self.generated, self.events, self.dropped, self.flagged, self.seconds, self.shares
-        )
-        return streamed.told(self.path, "GEN", "RECO")
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+    from collections.abc import Callable, Sequence
 
 
 def simulate(
@@ -73,6 +35,8 @@ def simulate(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     shard: str = "",
+    scheduler: str = "",
+    shards: int = 0,
 ) -> Simulation:
     """Turn files of GEN events into one file of RECO events.
 
@@ -96,6 +60,9 @@ def simulate(
         shard: `I/N`: only piece I, from 0, of N pieces with equal numbers of events. The first
             call writes `manifest.json`, which says what all pieces are; a piece that is there and
             complete is left as it is, a broken one is made anew. Parquet by default.
+        scheduler: address of a Dask scheduler (`tcp://host:8786`) on whose workers all shards are
+            made, or `local` for a cluster of `workers` processes here; needs `shards`.
+        shards: number of pieces on a cluster; `output` is their folder.
 
     Raises:
         OutputExistsError: the output exists and `overwrite` is off, or the folder holds the shards
@@ -103,8 +70,8 @@ def simulate(
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
-        StudyError: the study unfolds.
-        WorkerError: one of several processes was killed.
+        StudyError: the study unfolds, or there is no such scheduler.
+        WorkerError: one of several processes was killed, or a scheduler was lost.
     """
     emulator = model if isinstance(model, Emulator) else load_emulator(model)
     if emulator.study.direction != "simulate":
@@ -112,6 +79,10 @@ def simulate(
             f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
             " `gen2reco unfold` with this emulator"
         )
+    if shard and scheduler:
+        raise StudyError("a cluster makes all shards: give either a shard or a scheduler")
+    if bool(scheduler) != bool(shards):
+        raise StudyError("a scheduler and the number of shards belong together: --shards 100")
     options = {
         "seed": seed,
         "oversample": oversample,
@@ -119,19 +90,31 @@ def simulate(
         "keep": list(keep),
         "policy": policy,
     }
-    piece = None
-    if shard:
-        number, of = numbers_of(shard)
+    if shard or scheduler:
+        number, of = numbers_of(shard) if shard else (-1, shards)
         manifest = planned(
             emulator, model, files, output, of, options, file_format, overwrite=overwrite
         )
-        piece = manifest.shard(number)
-        piece.check_inputs(manifest.tree)
-        state = state_of(piece)
-        if state.done and not overwrite:
-            return _found(piece.path, state)
-        files, output, file_format = [file.path for file in piece.inputs], piece.path, None
-        overwrite = overwrite or state.word == "broken"
+        if scheduler:
+            return run_on_cluster(
+                scheduler,
+                manifest,
+                options,
+                chunk=chunk,
+                workers=workers,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        return make_shard(
+            model,
+            emulator,
+            manifest.shard(number),
+            options,
+            chunk=chunk,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
+        )
     done = stream(
         model,
         emulator,
@@ -143,7 +126,6 @@ def simulate(
         file_format=file_format,
         overwrite=overwrite,
         progress=progress,
-        shard=piece,
     )
     return Simulation(
         Path(output),
@@ -154,12 +136,3 @@ def simulate(
         done.seconds,
         done.shares,
     )
-
-
-def _found(path: Path, state: State) -> Simulation:
-    """Return what a shard's sidecar says about it."""
-    said = state.summary or {}
-    return Simulation(
-        path, said["generated"], said["entries"], said["dropped"], said["flagged"], 0.0, {},
-        found=True,
-    )  # fmt: skip
