@@ -37,7 +37,7 @@ def emulated(
         events, seed=seed, oversample=oversample, members=members, policy="error"
     ).events
     assert len(made) == len(events) * oversample * members, "judged events must not be dropped"
-    return _replaced(events, made, oversample * members)
+    return replaced(events, made, oversample * members)
 
 
 def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward.Array | None:
@@ -61,7 +61,7 @@ def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward
         keep=(),
         with_member=False,
     )
-    return _replaced(events, made, 1)
+    return replaced(events, made, 1)
 
 
 def to_sample(
@@ -81,13 +81,8 @@ def to_sample(
         condition: GEN conditions per GEN event, by name.
         identity: the same events with GEN taken as RECO, row by row.
     """
-    names = Namespace(events, study.define)
-    passing = np.flatnonzero(names.mask(study.validation.select))
-    quantities = {
-        name: _values(names, text)[passing] for name, text in study.validation.quantities.items()
-    }
+    passing, weight, quantities, relative_to_gen = judged_columns(study, events)
     columns = flat_columns(events)
-    weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
     gen_quantities = {}
     if identity is not None:
         taken = Namespace(identity, study.define)
@@ -97,13 +92,29 @@ def to_sample(
         }
     return Sample(
         quantities=quantities,
-        responses={name: values[passing] for name, values in responses(study, names).items()},
+        responses=relative_to_gen,
         gen={name: values[origin[passing]] for name, values in condition.items()},
-        weight=np.ones(len(passing)) if weight is None else np.asarray(weight, np.float64)[passing],
+        weight=weight,
         event=origin[passing],
         gen_quantities=gen_quantities,
         member=np.asarray(columns["member"], np.int64)[passing] if "member" in columns else None,
         replica=replica_of(columns, passing),
+    )
+
+
+def judged_columns(
+    study: Study, events: awkward.Array
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the events that pass the final selection, their weights, quantities and responses."""
+    names = Namespace(events, study.define)
+    passing = np.flatnonzero(names.mask(study.validation.select))
+    columns = flat_columns(events)
+    weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
+    return (
+        passing,
+        np.ones(len(passing)) if weight is None else np.asarray(weight, np.float64)[passing],
+        {name: _values(names, text)[passing] for name, text in study.validation.quantities.items()},
+        {name: values[passing] for name, values in responses(study, names).items()},
     )
 
 
@@ -257,7 +268,7 @@ def _wrapped(angle: np.ndarray) -> np.ndarray:
     return np.mod(angle + np.pi, 2 * np.pi) - np.pi
 
 
-def _replaced(events: awkward.Array, made: awkward.Array, copies: int) -> awkward.Array:
+def replaced(events: awkward.Array, made: awkward.Array, copies: int) -> awkward.Array:
     """GEN columns of `events`, each event `copies` times, with the RECO columns of `made`."""
     given = flat_columns(
         events if copies == 1 else events[np.repeat(np.arange(len(events)), copies)]
