@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+
 from record import gflops, record
 
 BATCHES = (2048, 20_480)

@@ -97,3 +97,18 @@ def test_streamed_comparisons_do_not_depend_on_the_pieces(tmp_path):
     results[0].write(tmp_path)
     assert "floor_ratio" in (tmp_path / "streamed.json").read_text()
     assert "pt response" in str(results[0])
+
+
+def test_ratios_are_sketched_finely_around_one():
+    draw = np.random.default_rng(5)
+    first, second = 1 + 0.01 * draw.normal(size=20_000), 1 + 0.01 * draw.normal(size=20_000)
+    found = []
+    for origins in ({}, {"pt": 1.0}):
+        streaming = Streaming(origins)
+        for side, values in (("full_a", first), ("fast", second)):
+            streaming.add(side, 20_000, np.ones(20_000), {}, {"pt": values})
+        found += streaming.result(1).quantities
+    coarse, fine = found
+    assert fine.w1_error < 0.02 * coarse.w1_error
+    assert fine.w1 == pytest.approx(wasserstein(first, second), abs=fine.w1_error)
+    assert fine.medians == pytest.approx((1, 1), abs=1e-3)

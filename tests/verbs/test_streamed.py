@@ -12,7 +12,7 @@ from gen2reco.validation.distances import wasserstein
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import EventSamples
 from gen2reco.verbs.judged import read_judged
-from gen2reco.verbs.streamed import watching
+from gen2reco.verbs.streamed import origins_of, watching
 
 
 def figures(folder):
@@ -56,7 +56,7 @@ def test_files_and_chunks_do_not_matter(small_emulator, table, judged, tmp_path,
     monkeypatch.setattr(module, "_CHUNK", 333)
     many = split(table, tmp_path / "many", [700, 701, 3000])
     emulator = load_emulator(small_emulator)
-    streaming = Streaming()
+    streaming = Streaming(origins_of(emulator.study))
     source = open_events(many)
     watch = watching(emulator.study, streaming)
     found = read_judged(emulator, source, test_only=False, share=600 / 5000, watch=watch)

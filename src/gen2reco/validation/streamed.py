@@ -96,9 +96,15 @@ class Streamed:
 
 
 class Streaming:
-    """Sketches of both sides in the making."""
+    """Sketches of both sides in the making.
 
-    def __init__(self) -> None:
+    Args:
+        origins: response -> the number it is near to, from which it is sketched: cells are finest
+            there. 1 for a ratio.
+    """
+
+    def __init__(self, origins: Mapping[str, float] | None = None) -> None:
+        self._origins = {("response", name): origin for name, origin in (origins or {}).items()}
         self._sketches: dict[tuple[str, str, str], Sketching] = {}
         self._events = dict.fromkeys(SIDES, 0)
 
@@ -123,7 +129,8 @@ class Streaming:
         for group, columns in (("quantity", quantities), ("response", responses or {})):
             for name, values in columns.items():
                 key = (group, name, side)
-                self._sketches.setdefault(key, Sketching()).add(values, weight)
+                near = values - self._origins.get((group, name), 0.0)
+                self._sketches.setdefault(key, Sketching()).add(near, weight)
 
     def result(self, rows: int) -> Streamed:
         """Compare what was added; quantities without numbers on a side are left out."""
@@ -132,12 +139,15 @@ class Streaming:
         for group, name in dict.fromkeys(key[:2] for key in made):
             sides = [made.get((group, name, side), Sketch.of(_NOTHING)) for side in SIDES]
             if sides[0].sum > 0 and sides[2].sum > 0:
-                found.append(_compared(name, group, *sides))
+                origin = self._origins.get((group, name), 0.0)
+                found.append(_compared(name, group, *sides, origin=origin))
         events = tuple(self._events[side] for side in SIDES)
         return Streamed((events[0], events[1], events[2]), rows, tuple(found))
 
 
-def _compared(name: str, group: str, full: Sketch, null: Sketch, fast: Sketch) -> StreamedQuantity:
+def _compared(
+    name: str, group: str, full: Sketch, null: Sketch, fast: Sketch, *, origin: float
+) -> StreamedQuantity:
     apart = distance(full, fast)
     return StreamedQuantity(
         name,
@@ -149,7 +159,7 @@ def _compared(name: str, group: str, full: Sketch, null: Sketch, fast: Sketch) -
         distance(full, null).w1 if null.sum > 0 else math.nan,
         apart.ks,
         apart.ks_error,
-        (full.quantile(0.5), fast.quantile(0.5)),
+        (full.quantile(0.5) + origin, fast.quantile(0.5) + origin),
         (_width(full), _width(fast)),
     )
 

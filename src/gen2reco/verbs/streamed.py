@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from gen2reco.validation.streamed import Streaming
 
 
+def origins_of(study: Study) -> dict[str, float]:
+    """Return the number that each response is near to where that is not 0."""
+    responses = study.validation.responses.items()
+    return {name: 1.0 for name, response in responses if response.kind == "ratio"}
+
+
 def watching(
     study: Study, streaming: Streaming
 ) -> Callable[[awkward.Array, Callable[[], awkward.Array]], None]:

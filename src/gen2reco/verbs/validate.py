@@ -23,7 +23,7 @@ from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import Judged, read_judged
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
-from gen2reco.verbs.streamed import watching
+from gen2reco.verbs.streamed import origins_of, watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -136,7 +136,7 @@ def validate(
         split == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
-    streaming = Streaming()
+    streaming = Streaming(origins_of(study))
     judged_events = max(1.0, source.entries * (study.split.test if test_only else 1.0))
     with naming(source, "these events cannot be judged"):
         judged = read_judged(
