@@ -32,7 +32,7 @@ from record import RESULTS, gflops, record, reference_sample
 
 SECTIONS = ("cluster", "kills", "memory", "paper")
 BARS = {"two_workers": 1.7, "overhead": 0.05, "memory": 1.2, "kills": 30}
-STREAM = 50_000
+STREAM = 20_000
 TURNS = 1
 SMALL = 200_000
 """Events of the run with 1000 shards: small ones, to which a scheduler's overhead is large."""
@@ -222,7 +222,6 @@ def memory(model: Path, scratch: Path) -> dict[str, Any]:
             [*words, "--model", str(model)], capture_output=True, text=True, check=True
         )
         runs[str(events)] = json.loads(shown.stdout.splitlines()[-1])
-        sample.unlink()
         print(events, runs[str(events)], flush=True)
     small, large = runs.values()
     growth = large["peak_memory_MB"] / small["peak_memory_MB"]

@@ -169,7 +169,7 @@ def exit_codes() -> str:
         [
             CHECK_FAILED,
             "",
-            "`info --check` did not reproduce the reference events, or `status` found shards to do.",
+            "`info --check` did not reproduce the reference events; `status` found shards to do.",
         ],
         [130, "", "Interrupted (Ctrl-C)."],
     ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BITS = 11
 _SHIFT = 23 - BITS
-_MOST_PENDING = 1 << 18
+_MOST_PENDING = 1 << 15
 """Cells that wait to be added up, at most about so many."""
 
 
@@ -32,7 +32,7 @@ class Sketch:
     """Sums of weights by cell.
 
     Attributes:
-        cells: numbers of the cells that hold anything, ascending, int64 [c].
+        cells: numbers of the cells that hold anything, ascending, int32 [c].
         weight: sum of weights in each, float64 [c].
         entries: numbers counted.
         squares: sum of squared weights.
@@ -124,7 +124,7 @@ class Sketching:
         """Add numbers [n]."""
         self._pending.append(Sketch.of(values, weight))
         self._cells += len(self._pending[-1].cells)
-        if self._cells > _MOST_PENDING + 2 * len(self._pending[0].cells):
+        if self._cells > _MOST_PENDING + len(self._pending[0].cells):
             self._pending = [Sketch.merged(self._pending)]
             self._cells = len(self._pending[0].cells)
 
@@ -191,7 +191,7 @@ def _cell(values: Reals) -> Integers:
         narrow = np.clip(values, -3e38, 3e38).astype(np.float32) + np.float32(0)
     bits = narrow.view(np.int32).astype(np.int64)
     ascending = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
-    return np.asarray(ascending >> _SHIFT)
+    return np.asarray(ascending >> _SHIFT, np.int32)
 
 
 def _edge(cells: Integers) -> Reals:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gen2reco.validation.samples import Passing
 
 IDS = ("run", "luminosityBlock", "event")
+_CHUNK = 50_000
 _STREAMED = {"full": (("full_a", 0), ("full_b", 1)), "fast": (("fast", 1),)}
 """Sides that are streamed and the half of the GEN events that they are made of."""
 NOT_PHYSICS = (*IDS, "replica", "member", "weight", "genWeight", "gen2reco_flags")
@@ -198,10 +199,12 @@ def _pieces(
     needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
     known = (*IDS, "weight", "replica", "member", weight)
     needed |= dict.fromkeys(name for name in known if name and name in source.columns)
-    for chunk in source.chunks(columns=list(needed)):
+    for chunk in source.chunks(_CHUNK, columns=list(needed)):
         events = chunk.events
         if share < 1:
-            events = events[hash_fraction(_keys(events), SUBSAMPLE) < share]
+            # Packed, because a selection of lists would hold on to those of the whole chunk.
+            chosen = hash_fraction(_keys(events), SUBSAMPLE) < share
+            events = awkward.to_packed(events[chosen])
         yield events
 
 

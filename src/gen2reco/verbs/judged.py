@@ -124,7 +124,9 @@ def read_judged(
         if watch is not None:
             watch(kept, fast)
         if share < 1:
-            kept = kept[hash_fraction(flat_columns(kept), SUBSAMPLE) < share]
+            # Packed, because a selection of lists would hold on to those of the whole chunk.
+            chosen = hash_fraction(flat_columns(kept), SUBSAMPLE) < share
+            kept = awkward.to_packed(kept[chosen])
         pieces.append(kept)
     if not source.entries:
         raise EventFileError("there are no events, so that none can be judged", file=source.label)
