@@ -31,7 +31,7 @@ from gen2reco.rows.splits import TEST, TRAIN, split
 from gen2reco.rows.tables import build_table
 from gen2reco.validation.distances import kolmogorov, w2_squared
 from gen2reco.verbs.samples import emulated, read_judged
-from record import RESULTS, ROOT, record, reference_sample
+from record import MODELS, RESULTS, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-MODELS = ROOT / "benchmarks" / "models"
 SPLITS = 20
 SLICE_SPLITS = 5
 SLICES = 200

@@ -48,14 +48,13 @@ from gen2reco.validation.coverage import ranks
 from gen2reco.validation.distances import kolmogorov
 from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.sides import read_pairs
-from record import ROOT, gflops, record, reference_sample
+from record import MODELS, ROOT, gflops, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import awkward as ak
 
-MODELS = ROOT / "benchmarks" / "models"
 FILE = ROOT / "benchmarks" / "results" / "unfolding.json"
 
 # W + jet by weights
