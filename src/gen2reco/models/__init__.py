@@ -5,7 +5,8 @@ from gen2reco.models.families import (
     config_schema,
     parse,
     plain_sides,
+    runs_back,
     takes_levels,
 )
 
-__all__ = ["build", "config_schema", "parse", "plain_sides", "takes_levels"]
+__all__ = ["build", "config_schema", "parse", "plain_sides", "runs_back", "takes_levels"]

@@ -84,6 +84,11 @@ class ModelConfig(BaseModel):
     """Sides (`condition`, `target`) whose columns come in units of the study, not standardised."""
     kind: str
 
+    @property
+    def runs_back(self) -> bool:
+        """Whether models have the capability `unfold` as well."""
+        return False
+
     def build(self, shape: Shape) -> Model:
         """Return a freshly initialised model of this family for rows of `shape`."""
         raise NotImplementedError

@@ -208,6 +208,11 @@ class TransportConfig(ModelConfig):
         default=(Terms(),), min_length=1, description="weights of the loss, stage after stage"
     )
 
+    @property
+    def runs_back(self) -> bool:
+        """Whether there is an encoder."""
+        return not self.decoder_alone
+
     def build(self, shape: Shape) -> Transport:
         """Return a freshly initialised pair of maps.
 

@@ -210,6 +210,11 @@ class Part(Block):
         description="RECO collections to write: field -> expression on target names and GEN; in"
         " rows of kind event a list of expressions writes several objects, by falling pt",
     )
+    unfolded: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
+        default={},
+        description="GEN collections that `unfold` writes, of a family that runs both ways: field"
+        " -> expression on condition names, or a list of them, by falling pt",
+    )
     model: dict[str, Any] = Field(
         default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
     )
@@ -238,17 +243,35 @@ class Part(Block):
         )
         return (number, self)
 
+    @property
+    def backward(self) -> Part:
+        """The part from RECO to GEN: conditions and targets have changed places."""
+        return Part(
+            name=f"{self.name}-unfolded",
+            rows=self.rows.model_copy(update={"pairing": "paired"}),
+            condition=tuple(
+                Condition(name=name, value=value)
+                for target in self.target
+                for name, value in zip(target.name, target.value, strict=True)
+            ),
+            target=tuple(Target(name=(c.name,), value=(c.value,)) for c in self.condition),
+            output=self.unfolded,
+            model=self.model,
+        )
+
     @model_validator(mode="after")
     def _presence_fits_the_rows(self) -> Part:
         if self.presence is not None and self.rows.kind not in {"object", "spurious"}:
             raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
         if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
             raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
+        if self.unfolded and self.rows.kind != "event":
+            raise ValueError("`unfolded` is for rows of kind 'event'")
         return self
 
     @model_validator(mode="after")
     def _objects_are_whole(self) -> Part:
-        for collection, fields in self.output.items():
+        for collection, fields in (*self.output.items(), *self.unfolded.items()):
             counts = {len(text) for text in fields.values() if not isinstance(text, str)}
             if counts and self.rows.kind != "event":
                 raise ValueError(f"output {collection}: lists are for rows of kind 'event'")

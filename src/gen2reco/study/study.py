@@ -122,6 +122,14 @@ class Study(Block):
         return "GEN" if self.direction == "unfold" else "RECO"
 
     @property
+    def backward(self) -> Study:
+        """The study from RECO to GEN that a family which runs both ways serves as well."""
+        parts = tuple(part.backward for part in self.parts if part.unfolded)
+        return self.model_copy(
+            update={"direction": "unfold", "parts": parts, "describe": {}, "select": ""}
+        )
+
+    @property
     def stages(self) -> tuple[Part, ...]:
         """Everything that is fitted, in the order of simulation: the parts and their presence."""
         return tuple(stage for part in self.parts for stage in part.stages)
