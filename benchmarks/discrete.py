@@ -202,7 +202,7 @@ def main() -> None:
             train(made, sample, path, resume=True)
         emulator = load_emulator(path)
         table = read_tables(made, open_events(sample))[0]["jets"]
-        found = judge(made, emulator, table.take(split(table.keys) == VALIDATION))
+        found = judge(made, emulator, table.take(split(table.keys, made.split) == VALIDATION))
         provenance = emulator.provenance
         history = provenance["history"]["jets"][0]
         models[kind] = {

@@ -209,7 +209,7 @@ def tested(study: Any, sample: Path) -> ak.Array:
     pieces = []
     for chunk in source.chunks(columns=["run", "luminosityBlock", "event", *needed]):
         names = Namespace(chunk.events, study.define)
-        there = split({name: np.asarray(chunk.events[name]) for name in IDS}) == TEST
+        there = split({name: np.asarray(chunk.events[name]) for name in IDS}, study.split) == TEST
         for text in texts:
             there &= names.evaluate(text).valid
         pieces.append(chunk.events[there])
