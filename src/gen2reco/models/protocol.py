@@ -108,6 +108,11 @@ class Model(nn.Module, ABC):
         """Name the losses and the parameters each one moves; by default one loss over all."""
         return {"loss": list(self.parameters())}
 
+    @property
+    def pace(self) -> float:
+        """Factor on the learning rate of the present step, for families that learn in stages."""
+        return 1.0
+
     @abstractmethod
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
         """Return the weighted mean loss of a batch, a scalar with gradient."""
