@@ -60,8 +60,6 @@ class Process:
         reco: objects on the RECO side.
         derived: names -> function of four-momenta [n, objects, 4] (px, py, pz, E).
         limits: smallest pt and largest |eta| per RECO object; 0: none.
-        folds: of the split; each is trained and simulated by itself, and their test events are
-            judged together.
         control: expression on GEN that both a training by itself and the events kept from it use.
     """
 
@@ -71,7 +69,6 @@ class Process:
     reco: tuple[str, ...]
     derived: Mapping[str, Callable[[Numbers], Numbers]]
     limits: tuple[tuple[float, float], ...]
-    folds: tuple[int, ...] = (0,)
     control: str = ""
 
 
@@ -119,7 +116,6 @@ PROCESSES = {
             "m_t hadronic": lambda p: hadronic(p)[1],
         },
         ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
-        folds=(0, 2),
     ),
 }
 
@@ -280,52 +276,33 @@ def as_reco(process: Process, gen: Numbers) -> Numbers:
     return made
 
 
-def trained_emulator(
-    study: str, sample: Path, fold: int, region: str = ""
-) -> tuple[Emulator, float]:
+def trained_emulator(study: str, sample: Path, region: str = "") -> tuple[Emulator, float]:
     """The emulator of a study and the processor's seconds that its training took.
 
     Args:
         study: its name.
         sample: file of events.
-        fold: of the split.
         region: further condition on the events that are learned.
     """
-    name = f"{study}{f'-fold-{fold}' if fold else ''}{'-control' if region else ''}"
+    name = f"{study}{'-control' if region else ''}"
     path, clock = MODELS / name, MODELS / f"{name}.seconds.json"
     if not path.exists():
-        overrides: dict[str, Any] = {"split.fold": fold}
-        if region:
-            overrides["select"] = f"({load_study(study).select}) and {region}"
+        select = f"({load_study(study).select}) and {region}"
         begin = time.process_time()
-        train(study, sample, path, overrides=overrides, resume=True)
+        train(study, sample, path, overrides={"select": select} if region else {}, resume=True)
         clock.write_text(json.dumps(time.process_time() - begin))
     seconds = json.loads(clock.read_text()) if clock.exists() else 0.0
     return load_emulator(path), seconds
 
 
-@dataclass
-class Tested:
-    """Test events of one fold: GEN, RECO, and what each method made of either."""
-
-    gen: Numbers
-    truth: Numbers
-    simulated: dict[str, Numbers]
-    unfolded: dict[str, Numbers]
-    facts: dict[str, Any]
-
-
-def tested(process: Process, fold: int) -> Tested:
-    """Train all methods on a fold and simulate and unfold its test events."""
+def run(name: str) -> dict[str, Any]:
+    """Train and judge all methods of one process."""
+    process = PROCESSES[name]
     sample = reference_sample(process.sample)
-    emulators = {
-        how: trained_emulator(study, sample, fold) for how, study in process.studies.items()
-    }
+    emulators = {how: trained_emulator(study, sample) for how, study in process.studies.items()}
     if process.control:
         ours = process.studies["ours"]
-        emulators["ours, from the control region"] = trained_emulator(
-            ours, sample, fold, process.control
-        )
+        emulators["ours, from the control region"] = trained_emulator(ours, sample, process.control)
     emulator, _ = emulators["ours"]
     study, source = emulator.study, open_events(sample)
     events = read_judged(emulator, source, test_only=False).events
@@ -335,7 +312,7 @@ def tested(process: Process, fold: int) -> Tested:
     learned, test = events[part == TRAIN], events[part == TEST]
     gen, truth = momenta_of(test, study, process.gen), momenta_of(test, study, process.reco)
     start = as_reco(process, gen)
-    simulated = {
+    samples = {
         "identity": start,
         "Gaussian smearing": smeared(
             gen,
@@ -344,43 +321,24 @@ def tested(process: Process, fold: int) -> Tested:
             start,
         ),
     }
-    unfolded = {"RECO": truth}
+    unfolded = {"null": gen, "RECO": truth}
     for how, (one, _) in emulators.items():
-        simulated[how] = momenta_of(emulated(one, test, seed=7), one.study, process.reco)
+        samples[how] = momenta_of(emulated(one, test, seed=7), one.study, process.reco)
         if one.unfolds:
             back = one.backward()
             unfolded[how] = momenta_of(back.simulate(test, seed=7), back.study, process.gen)
-    facts = {
-        "training_rows": {
-            how: one.provenance["rows"]["event"]["training"] for how, (one, _) in emulators.items()
-        },
-        "training_cpu_seconds": {how: round(s, 1) for how, (_, s) in emulators.items() if s},
-        "events_with_reco": len(events) / source.entries,
-    }
-    return Tested(gen, truth, simulated, unfolded, facts)
-
-
-def joined(parts: list[dict[str, Numbers]]) -> dict[str, Numbers]:
-    """The same methods on the test events of all folds."""
-    return {how: np.concatenate([part[how] for part in parts]) for how in parts[0]}
-
-
-def run(name: str) -> dict[str, Any]:
-    """Train and judge all methods of one process."""
-    process = PROCESSES[name]
-    folds = [tested(process, fold) for fold in process.folds]
-    gen = np.concatenate([fold.gen for fold in folds])
-    truth = np.concatenate([fold.truth for fold in folds])
-    simulated = joined([fold.simulated for fold in folds])
-    unfolded = {"null": gen} | joined([fold.unfolded for fold in folds])
     rng = np.random.default_rng(2)
     resplits = [rng.permutation(len(gen)) for _ in range(SPLITS)]
     results: dict[str, Any] = {
         "test_events": len(gen),
-        **{f"fold_{fold}": one.facts for fold, one in zip(process.folds, folds, strict=True)},
+        "events_with_reco": len(events) / source.entries,
+        "training_rows": {
+            how: one.provenance["rows"]["event"]["training"] for how, (one, _) in emulators.items()
+        },
+        "training_cpu_seconds": {how: round(s, 1) for how, (_, s) in emulators.items() if s},
         "null": judged(process, gen, truth, truth, resplits),
         "methods": {
-            how: judged(process, gen, truth, made, resplits) for how, made in simulated.items()
+            how: judged(process, gen, truth, made, resplits) for how, made in samples.items()
         },
         "unfolding": {
             how: {
@@ -392,7 +350,7 @@ def run(name: str) -> dict[str, Any]:
         },
     }
     if process.control:
-        results["outside_control_region"] = outside(truth, simulated)
+        results["outside_control_region"] = outside(truth, samples)
     return results
 
 

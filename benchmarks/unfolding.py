@@ -3,9 +3,9 @@
 Three checks. `posterior` and `prior` judge on test events. The settings of `wjet-unfold` (cuts,
 bins and trees) were tried out on the W + jet file, with another changed truth than here.
 
-- `posterior`: a flow p(GEN | RECO) of Z -> ee (study `zee-unfold`) on the test part: how often the
-  truth lies in the central 68 % and 95 % of its draws, the rank test, and the unfolded m_Z beside
-  RECO taken as GEN;
+- `posterior`: flows p(GEN | RECO) of Z -> ee (study `zee-unfold`) and ttbar (`ttbar-unfold`) on the
+  test part: how often the true m_Z or m_tt lies in the central 68 % and 90 % of its draws, the rank
+  test, and the unfolded mass beside RECO taken as GEN;
 - `omnifold`: W + jet by weights (study `wjet-unfold`): a part of the events is the simulation, the
   rest the measurement, as it is (an independent sample) and with events kept so that their truth is
   another one. chi2 of the difference to the truth with the covariance of bootstrap replicas, mean
@@ -69,7 +69,25 @@ EDGES = {
 # posterior of Z -> ee
 DRAWS = 99
 BLOCK = 2000
-MASSES = {"zee-unfold": ("m_Z", "mass(minus, plus)", "mass(reco_minus, reco_plus)")}
+
+
+@dataclass(frozen=True)
+class Mass:
+    """A mass that is unfolded: its label, and expressions for the truth, a draw, and RECO."""
+
+    label: str
+    sample: str
+    truth: str
+    drawn: str
+    reco: str
+
+
+MASSES = {
+    "zee-unfold": Mass(
+        "m_Z", "zee", "mass(minus, plus)", "mass(minus, plus)", "mass(reco_minus, reco_plus)"
+    ),
+    "ttbar-unfold": Mass("m_tt", "ttbar_partons", "true_mass", "drawn_mass", "reco_mass"),
+}
 
 
 def other_truth(gen: np.ndarray) -> np.ndarray:
@@ -258,25 +276,25 @@ def masses(study: Any, events: ak.Array, text: str) -> np.ndarray:
 def posterior(study: str, sample: Path, path: Path) -> dict[str, Any]:
     """Coverage of the mass in draws that went through files' columns: momenta, not the target."""
     emulator = load_emulator(path)
-    label, truth_text, reco_text = MASSES[study]
+    mass = MASSES[study]
     events = tested(emulator.study, sample)
-    truth = masses(emulator.study, events, truth_text)
+    truth = masses(emulator.study, events, mass.truth)
     drawn = np.empty((len(events), DRAWS))
     begin = time.process_time()
     for start in range(0, len(events), BLOCK):
         block = events[start : start + BLOCK]
         made = emulator.simulate(block, oversample=DRAWS)
-        drawn[start : start + BLOCK] = masses(emulator.study, made, truth_text).reshape(-1, DRAWS)
+        drawn[start : start + BLOCK] = masses(emulator.study, made, mass.drawn).reshape(-1, DRAWS)
     seconds = time.process_time() - begin
     rank = ranks(truth, drawn)
     first = drawn[:, 0]
-    reco = masses(emulator.study, events, reco_text)
+    reco = masses(emulator.study, events, mass.reco)
     null = [
         kolmogorov(*np.array_split(np.random.default_rng(seed).permutation(truth), 2))[0]
         for seed in range(100)
     ]
     return {
-        "quantity": label,
+        "quantity": mass.label,
         "events": len(events),
         "training_seconds": emulator.provenance["seconds"],
         "draws_per_cpu_second": drawn.size / seconds,
@@ -299,7 +317,7 @@ def tilted(study: Any, sample: Path, target: Path) -> Path:
     """Write test events whose Z mass is another: kept with a chance that rises across the peak."""
     import pyarrow.parquet as pq
 
-    text = MASSES[study.name][1]
+    text = MASSES[study.name].truth
     events = tested(study, sample)
     mass = masses(study, events, text)
     chance = (0.2 + 1 / (1 + np.exp(-(mass - 91.2)))) / 1.2
@@ -315,7 +333,7 @@ def prior(study: str, sample: Path, path: Path, scratch: Path) -> dict[str, Any]
     """Unfolded mass of events with another truth, before and after the prior is removed."""
     made = load_study(study)
     data = tilted(made, sample, scratch / "data.parquet")
-    text = MASSES[study][1]
+    text = MASSES[study].truth
     events = tested(made, data)
     truth = masses(made, events, text)
     begin = time.process_time()
@@ -347,7 +365,10 @@ def main() -> None:
             sample = reference_sample("zee")
             path = model("zee-unfold", sample)
             if part == "posterior":
-                found[part] = posterior("zee-unfold", sample, path)
+                found[part] = {}
+                for study, mass in MASSES.items():
+                    there = reference_sample(mass.sample)
+                    found[part][study] = posterior(study, there, model(study, there))
             else:
                 with tempfile.TemporaryDirectory() as scratch:
                     found[part] = prior("zee-unfold", sample, path, Path(scratch))
