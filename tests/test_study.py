@@ -61,6 +61,7 @@ EVERYTHING = Files(
         *(f"GenPart_{f}" for f in ("pt", "eta", "phi", "pdgId", "isPrompt")),
         *(f"LHEPart_{f}" for f in ("pt", "eta", "phi", "mass", "pdgId")),
         *(f"Electron_{f}" for f in ("pt", "eta", "phi", "mass", "charge", "pfRelIso04_all")),
+        *(f"Photon_{f}" for f in ("pt", "eta", "phi")),
     )
 )
 

@@ -8,6 +8,7 @@ their kinds.
 from gen2reco.study.basis import Block, Expression
 from gen2reco.study.blocks import (
     NUMBER,
+    OF_EVENT,
     PRESENCE,
     Condition,
     Input,
@@ -19,6 +20,7 @@ from gen2reco.study.blocks import (
     Target,
     Training,
     TransformSpec,
+    column_name,
 )
 from gen2reco.study.judging import Judging, Response, Validation
 from gen2reco.study.reading import load_study, shipped_studies
@@ -26,6 +28,7 @@ from gen2reco.study.study import Study
 
 __all__ = [
     "NUMBER",
+    "OF_EVENT",
     "PRESENCE",
     "Block",
     "Condition",
@@ -43,6 +46,7 @@ __all__ = [
     "Training",
     "TransformSpec",
     "Validation",
+    "column_name",
     "load_study",
     "shipped_studies",
 ]

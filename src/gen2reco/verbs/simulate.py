@@ -60,7 +60,7 @@ def simulate(
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
-        StudyError: the study unfolds.
+        StudyError: the study unfolds, or generates without GEN.
         WorkerError: one of several processes was killed.
     """
     done = stream(
@@ -91,5 +91,10 @@ def _simulating(model: Emulator | str | Path) -> Emulator:
         raise StudyError(
             f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
             " `gen2reco unfold` with this emulator"
+        )
+    if emulator.study.generates:
+        raise StudyError(
+            f"study {emulator.study.name!r} learned events without GEN, and what it makes has"
+            " nothing to do with the events of a file; use `gen2reco generate` with this emulator"
         )
     return emulator

@@ -22,6 +22,7 @@ from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.events.numbers import EventNumbers
 from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeated_events
 from gen2reco.workers import Crew
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gen2reco.events import EventSource
     from gen2reco.events.layout import Columns
 
+    Given = Sequence[str | Path] | str | Path | EventNumbers
     _Task = tuple[Columns, str, int]
     """Events that are given, their file and the entry of the first."""
     _Work = Callable[[_Task, Callable[[Any], None]], None]
@@ -84,7 +86,7 @@ class Streamed:
 
 def stream(
     model: Emulator | str | Path,
-    files: Sequence[str | Path] | str | Path,
+    files: Given,
     output: str | Path,
     *,
     load: Callable[[Emulator | str | Path], Emulator],
@@ -99,7 +101,8 @@ def stream(
 
     Args:
         model: the path of the emulator, or the emulator itself for one process.
-        files: files or globs with the events that are given.
+        files: files or globs with the events that are given; or the numbers of events, for an
+            emulator that is given nothing.
         output: file to write.
         load: makes of `model` what the events go through, here and in every worker; a function of
             a module.
@@ -119,11 +122,7 @@ def stream(
     emulator = load(model)
     study = emulator.study
     emulator.check_options(**{name: options[name] for name in ("oversample", "members", "policy")})
-    source = open_events(files, tree=study.input.tree, units=study.input.units)
-    refuse_input_as_output(source, output)
-    with naming(source, f"the emulator cannot read its {study.given} here"):
-        columns = emulator.columns_needed(source, options["keep"])
-    refuse_repeated_events(source)
+    source, columns = _given(files, emulator, output, options["keep"])
     sidecar: dict[str, Any] = {
         "model": emulator.digest,
         "study": study.name,
@@ -136,6 +135,8 @@ def stream(
         "gen2reco": version("gen2reco"),
         "input": [{"name": file.path.name, "entries": file.entries} for file in source.files],
     }
+    if isinstance(source, EventNumbers):
+        sidecar |= {"direction": "generate", "first": source.first}
     dropped: Counter[str] = Counter()
     flagged: Counter[str] = Counter()
     spent = {"read": 0.0, "model": 0.0, "write": 0.0}
@@ -183,9 +184,24 @@ def stream(
     return Streamed(Path(output), done, events, dict(dropped), dict(flagged), seconds, shares)
 
 
+def _given(
+    files: Given, emulator: Emulator, output: str | Path, keep: Sequence[str]
+) -> tuple[EventSource | EventNumbers, list[str]]:
+    """Return the events that are given and the columns of them to read."""
+    if isinstance(files, EventNumbers):
+        return files, list(files.columns)
+    study = emulator.study
+    source = open_events(files, tree=study.input.tree, units=study.input.units)
+    refuse_input_as_output(source, output)
+    with naming(source, f"the emulator cannot read its {study.given} here"):
+        columns = emulator.columns_needed(source, keep)
+    refuse_repeated_events(source)
+    return source, columns
+
+
 def _made_here(
     emulator: Emulator,
-    source: EventSource,
+    source: EventSource | EventNumbers,
     columns: Sequence[str],
     chunk: int,
     options: Mapping[str, Any],
@@ -221,7 +237,7 @@ def _generated(columns: Columns, weight: str) -> dict[str, np.ndarray]:
 def _made_in_workers(
     emulator: Emulator,
     load: Callable[[], Emulator],
-    source: EventSource,
+    source: EventSource | EventNumbers,
     columns: Sequence[str],
     chunk: int,
     options: Mapping[str, Any],

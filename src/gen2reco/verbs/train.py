@@ -29,7 +29,7 @@ from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.rows.unpaired import join_chunks
-from gen2reco.study import Part, Study, load_study
+from gen2reco.study import OF_EVENT, Part, Study, load_study
 from gen2reco.training import Ensemble, check_health, fit_ensembles
 from gen2reco.verbs.inputs import naming
 
@@ -298,6 +298,8 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
     types: dict[str, str] = {}
     for part in study.parts:
         for collection, fields in (part.output | part.unfolded).items():
+            if collection == OF_EVENT:
+                continue
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
             if any(not source.is_list[column] for column in known) and part.rows.kind == "event":
                 singletons.append(collection)
