@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import StudyError
+from gen2reco.shards import numbers_of, state_of
+from gen2reco.verbs.production import planned
 from gen2reco.verbs.stream import CHUNK, Streamed, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from gen2reco.shards import State
 
+
+@dataclass(frozen=True)
 class Simulation(Streamed):
-    """Outcome of `simulate`: GEN events read, RECO events written."""
+    """Outcome of `simulate`: GEN events read, RECO events written.
 
-    given, made = "GEN", "RECO"
+    Attributes:
+        found: whether it was there already, complete, and nothing had to be done (shards).
+    """
+
+    given: ClassVar[str] = "GEN"
+    made: ClassVar[str] = "RECO"
+    found: bool = False
+
+    def __str__(self) -> str:
+        if self.found:
+            return f"{self.path}: {self.events} RECO events, there already and complete"
+        return super().__str__()
 
 
 def simulate(
@@ -34,6 +51,7 @@ def simulate(
     file_format: str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    shard: str = "",
 ) -> Simulation:
     """Turn files of GEN events into one file of RECO events.
 
@@ -42,8 +60,8 @@ def simulate(
 
     Args:
         model: an emulator or its path.
-        files: files or globs with GEN events.
-        output: RECO file, `.parquet` or `.root`.
+        files: files or globs with GEN events; may be empty for a shard whose manifest is there.
+        output: RECO file, `.parquet` or `.root`; for a shard, the folder of all shards.
         seed: seed of all random numbers.
         chunk: GEN events per step.
         workers: processes, this one included; each uses one thread.
@@ -54,32 +72,58 @@ def simulate(
         file_format: `parquet`, `nanoaod` or `rntuple`; default: by the suffix of `output`.
         overwrite: replace an existing output.
         progress: called with GEN events done and in all.
+        shard: `I/N`: only piece I, from 0, of N pieces with equal numbers of events. The first
+            call writes `manifest.json`, which says what all pieces are; a piece that is there and
+            complete is left as it is, a broken one is made anew. Parquet by default.
 
     Raises:
-        OutputExistsError: the output exists and `overwrite` is off.
+        OutputExistsError: the output exists and `overwrite` is off, or the folder holds the shards
+            of another production.
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
         StudyError: the study unfolds, or generates without GEN.
         WorkerError: one of several processes was killed.
     """
+    options = {
+        "seed": seed,
+        "oversample": oversample,
+        "members": members,
+        "keep": list(keep),
+        "policy": policy,
+    }
+    piece = None
+    if shard:
+        number, of = numbers_of(shard)
+        manifest = planned(
+            _simulating(model),
+            model,
+            files,
+            output,
+            of,
+            options,
+            file_format,
+            overwrite=overwrite,
+        )
+        piece = manifest.shard(number)
+        piece.check_inputs(manifest.tree)
+        state = state_of(piece)
+        if state.done and not overwrite:
+            return _found(piece.path, state)
+        files, output, file_format = [file.path for file in piece.inputs], piece.path, None
+        overwrite = overwrite or state.word == "broken"
     done = stream(
         model,
         files,
         output,
         load=_simulating,
-        options={
-            "seed": seed,
-            "oversample": oversample,
-            "members": members,
-            "keep": keep,
-            "policy": policy,
-        },
+        options=options,
         chunk=chunk,
         workers=workers,
         file_format=file_format,
         overwrite=overwrite,
         progress=progress,
+        shard=piece,
     )
     return Simulation(**vars(done))
 
@@ -98,3 +142,18 @@ def _simulating(model: Emulator | str | Path) -> Emulator:
             " nothing to do with the events of a file; use `gen2reco generate` with this emulator"
         )
     return emulator
+
+
+def _found(path: Path, state: State) -> Simulation:
+    """Return what a shard's sidecar says about it."""
+    said = state.summary or {}
+    return Simulation(
+        path,
+        said["generated"],
+        said["entries"],
+        said["dropped"],
+        said["flagged"],
+        0.0,
+        {},
+        found=True,
+    )
