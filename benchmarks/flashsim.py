@@ -19,8 +19,15 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from gen2reco import Emulator, load_emulator, load_study, train, validate
+import numpy as np
+
+from gen2reco import Emulator, load_emulator, load_study, open_events, train, validate
+from gen2reco.events.layout import flat_columns
+from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.splits import TEST, halves, split
+from gen2reco.study import Split
 from gen2reco.training import show_progress
+from gen2reco.validation.distances import wasserstein
 from record import MODELS, RESULTS, judged, record, reference_sample, say
 
 if TYPE_CHECKING:
@@ -222,7 +229,33 @@ def main() -> None:
             keep(task, tables)
 
 
-def fold_row(name: str, tables: dict[str, dict[str, Any]]) -> dict[str, Measured]:
+def full_against_full(names: tuple[str, ...], fold: int) -> dict[str, float]:
+    """W1 of FullSim's two halves of the test events over the median of re-splits, by quantity.
+
+    It shows what the GEN events of the halves do alone; FastSim has those of the second.
+    """
+    study = load_study("hmumu")
+    kept: dict[str, tuple[list[Any], list[Any]]] = {name: ([], []) for name in names}
+    for chunk in open_events(reference_sample("hmumu")).chunks():
+        columns = flat_columns(chunk.events)
+        space = Namespace(chunk.events, study.define)
+        test = split(columns, Split(fold=fold)) == TEST
+        test &= space.mask(study.validation.select, "validation.select")
+        for name in names:
+            found = space.evaluate(study.validation.quantities[name])
+            for half, values in enumerate(kept[name]):
+                values.append(found.values[test & found.valid & (halves(columns) == half)])
+    ratios, rng = {}, np.random.default_rng(1)
+    for name, sides in kept.items():
+        first, second = map(np.concatenate, sides)
+        both, half = np.concatenate([first, second]), min(len(first), len(second))
+        orders = [rng.permutation(both)[: 2 * half] for _ in range(200)]
+        null = np.median([wasserstein(*np.split(order, 2)) for order in orders])
+        ratios[name] = float(wasserstein(first, second) / null)
+    return ratios
+
+
+def fold_row(name: str, fold: int, tables: dict[str, dict[str, Any]]) -> dict[str, Measured]:
     """The figures of one fold of whole events, each with its error where it has one."""
     pages, ratios = tables["pages"], tables["floor_ratios"]
     found: dict[str, Measured] = {}
@@ -231,10 +264,22 @@ def fold_row(name: str, tables: dict[str, dict[str, Any]]) -> dict[str, Measured
         found[f"C2ST excess, {kind}"] = (pages[page]["C2ST excess"], pages[page]["error"])
         found[f"median floor ratio, {kind}"] = (pages[page]["median floor ratio"], None)
         found[f"largest floor ratio, {kind}"] = (pages[page]["largest"], None)
-    for mass in ("m_mumu", "m_jj"):
+    for mass in ("m_mumu", "m_jj", "deta_jj"):
         found[f"floor ratio, {mass}"] = (ratios[name][f"quantity {mass}"], None)
+    for mass, ratio in full_against_full(("m_mumu", "m_jj", "deta_jj"), fold).items():
+        found[f"floor ratio, {mass}, FullSim of both halves"] = (ratio, None)
     spurious = tables["counts"][f"{name}, part spurious, n_spurious"]
     found["mean number of spurious jets"] = (spurious["ratio"], spurious["error"])
+    for part in ("muons", "jets"):
+        curves = [
+            curve
+            for key, curve in tables["closure"].items()
+            if key.startswith(f"{name}, part {part}, found, ")
+        ]
+        held = [curve["p (Holm)"] for curve in curves if curve["p (Holm)"] is not None]
+        off = [curve["largest off 1"] for curve in curves if curve["largest off 1"] is not None]
+        found[f"efficiency of {part}, smallest p (Holm)"] = (min(held), None)
+        found[f"efficiency of {part}, bin furthest off"] = (max(off), None)
     for region in ("dimuon", "vbf"):
         rate = tables["rates"][f"{name}, {region}, all"]
         found[f"events in {region}"] = (rate["ratio"], rate["error"])
@@ -259,7 +304,7 @@ def keep_folds(task: Task, tables: dict[str, dict[str, Any]]) -> None:
     figures: dict[str, dict[str, float | None]] = {}
     errors: dict[str, dict[str, float | None]] = {}
     fold = f"fold {task.fold}"
-    for name, (value, error) in fold_row(task.name, tables).items():
+    for name, (value, error) in fold_row(task.name, task.fold, tables).items():
         values = {**old.get("figures", {}).get(name, {}), fold: value}
         spread = {**old.get("errors", {}).get(name, {}), fold: error}
         folds = sorted(key for key in values if key.startswith("fold"))
