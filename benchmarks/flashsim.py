@@ -7,8 +7,8 @@ one that is there is not made again, an interrupted training goes on.
 
 Both studies were still changed after figures on the test part of fold 0 had been seen. They are
 therefore judged on the test parts of other folds, with emulators trained on the rest: `hmumu` on
-those of folds 1 to 4 (the tables show fold 1 in full, `folds` has all four), `jets` on that of
-folds 1 to 3. The baselines of `jets` and the `jets` beside them are those of fold 0.
+those of folds 1 to 4 (the tables show fold 1 in full, `folds` has all four), `jets` on
+those of folds 1 to 3. The baselines of `jets` and the `jets` beside them are those of fold 0.
 """
 
 from __future__ import annotations
@@ -343,6 +343,7 @@ def keep_folds(task: Task, tables: dict[str, dict[str, Any]]) -> None:
 
 def keep(task: Task, tables: dict[str, dict[str, Any]]) -> None:
     """Put the figures of one task in the place of its earlier ones."""
+    names = {other.name for other in TASKS}
     for name, held in (("flashsim", set(tables) - {"floor_ratios"}), ("floors", {"floor_ratios"})):
         file = RESULTS / f"{name}.json"
         old = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -351,7 +352,7 @@ def keep(task: Task, tables: dict[str, dict[str, Any]]) -> None:
             others = {
                 row: value
                 for row, value in old.get(table, {}).items()
-                if row != task.name and not row.startswith(f"{task.name}, ")
+                if row.split(", ")[0] in names - {task.name}
             }
             result[table] = others | tables[table]
         record(name, result)
