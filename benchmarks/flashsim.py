@@ -79,7 +79,7 @@ class Task:
 TASKS = (
     *(Task("hmumu", "hmumu", "hmumu", fold=fold, oversample=25) for fold in (1, 2, 3, 4)),
     *(Task("jets", "ttbar", "ttbar", fold=fold) for fold in (1, 2, 3)),
-    Task("jets", "ttbar", "hmumu", fold=1),
+    Task("jets", "ttbar", "hmumu"),
     Task("jets", "ttbar", "ttbar"),
     Task("jets-flashsim", "ttbar", "ttbar"),
     Task("jets-vae", "ttbar", "ttbar"),
