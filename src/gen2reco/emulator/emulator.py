@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-    from gen2reco.features.pipeline import PartFeatures
+    from gen2reco.features import Features
     from gen2reco.models.protocol import Model
     from gen2reco.rows.tables import Available, Table
     from gen2reco.study import Part, Study
@@ -33,7 +33,7 @@ class TrainedPart:
     """One part of the study, or its presence, with features and ensemble; member 0 is nominal."""
 
     part: Part
-    features: PartFeatures
+    features: Features
     members: tuple[Model, ...]
 
 
@@ -82,6 +82,11 @@ class Emulator:
     def members(self) -> int:
         """Size of the ensemble."""
         return min(len(trained.members) for trained in self.parts)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Columns that number the rows of one event; they are written too."""
+        return [trained.part.rows.number for trained in self.parts if trained.part.rows.number]
 
     def columns_needed(self, available: Available, keep: Sequence[str] = ()) -> list[str]:
         """Return the flat GEN columns that simulation reads from a file, those to keep included.
@@ -146,6 +151,7 @@ class Emulator:
         `where` and `first` name the file and the entry of the first event in error messages.
         """
         self.check_options(oversample=oversample, members=members, policy=policy)
+        keep = [*self.numbers, *keep]
         keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
         chunk = Chunk(self, events, seed=seed, policy=policy, where=where, first=first)
         numbers = [(member, replica) for member in range(members) for replica in range(oversample)]

@@ -2,10 +2,20 @@
 
 from gen2reco.models.families import (
     build,
+    check_rows_of,
     config_schema,
     parse,
     plain_sides,
+    representation,
     takes_levels,
 )
 
-__all__ = ["build", "config_schema", "parse", "plain_sides", "takes_levels"]
+__all__ = [
+    "build",
+    "check_rows_of",
+    "config_schema",
+    "parse",
+    "plain_sides",
+    "representation",
+    "takes_levels",
+]

@@ -13,6 +13,7 @@ from gen2reco.models.flow import FlowConfig
 from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.sets import SetsConfig
 from gen2reco.models.transport import TransportConfig
 from gen2reco.models.vae import VAEConfig
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gen2reco.models.protocol import Model, Shape
+    from gen2reco.study import Part
 
 Settings = Annotated[
     ClassifierConfig
@@ -27,6 +29,7 @@ Settings = Annotated[
     | FlowConfig
     | MixedConfig
     | QuantileConfig
+    | SetsConfig
     | TransportConfig
     | VAEConfig,
     Field(discriminator="kind"),
@@ -69,6 +72,27 @@ def takes_levels(block: Mapping[str, Any]) -> bool:
 def plain_sides(block: Mapping[str, Any]) -> frozenset[str]:
     """Return the sides whose columns reach the family of a `model` block in the study's units."""
     return parse(block).plain
+
+
+def representation(block: Mapping[str, Any]) -> str:
+    """Return how constituents reach the family of a `model` block; "" where it takes no sets."""
+    return parse(block).representation
+
+
+def check_rows_of(part: Part) -> Part:
+    """Return a part whose family takes its kind of rows.
+
+    Raises:
+        StudyError: it does not.
+    """
+    config = parse(part.model)
+    if (part.rows.kind == "set") != bool(config.representation):
+        takes = "kind 'set' only" if config.representation else "other kinds than 'set'"
+        raise StudyError(
+            f"part {part.name}: rows of kind {part.rows.kind!r}, but a {config.kind} takes rows of"
+            f" {takes}"
+        )
+    return part
 
 
 def config_schema() -> dict[str, Any]:

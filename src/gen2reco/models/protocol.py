@@ -28,6 +28,8 @@ class Shape:
         levels: how many values each discrete column takes; empty without `takes_levels`.
         combinations: the values of the discrete columns that may occur together; empty for any.
         shares: share of the training rows with each combination; empty where that is unknown.
+        slots: constituents of a set on either side, whose columns follow one another; 0 for rows
+            that are no sets.
     """
 
     targets: int
@@ -35,6 +37,7 @@ class Shape:
     levels: tuple[int, ...] = ()
     combinations: tuple[tuple[int, ...], ...] = ()
     shares: tuple[float, ...] = ()
+    slots: int = 0
 
     @property
     def continuous(self) -> int:
@@ -82,6 +85,8 @@ class ModelConfig(BaseModel):
     """Whether flags, categories and point masses reach the family as discrete columns."""
     plain: ClassVar[frozenset[str]] = frozenset()
     """Sides (`condition`, `target`) whose columns come in units of the study, not standardised."""
+    representation: ClassVar[str] = ""
+    """Of sets, for families of such: how constituents reach the family (`features.sets`)."""
     kind: str
 
     def build(self, shape: Shape) -> Model:

@@ -113,7 +113,7 @@ def stream(
     refuse_input_as_output(source, output)
     with naming(source, f"the emulator cannot read its {study.given} here"):
         columns = emulator.columns_needed(source, options["keep"])
-    refuse_repeated_events(source)
+    refuse_repeated_events(source, *emulator.numbers)
     sidecar: dict[str, Any] = {
         "model": emulator.digest,
         "study": study.name,

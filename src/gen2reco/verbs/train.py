@@ -23,7 +23,7 @@ from gen2reco.emulator.reference import write_reference
 from gen2reco.errors import EventFileError, OutputExistsError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
-from gen2reco.features import PartFeatures
+from gen2reco.features import Features, PartFeatures, SetFeatures
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
@@ -259,7 +259,7 @@ def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -
         for kept, side in zip(collected[part.name], sides, strict=False):
             kept.append(side.take(split(side.keys, study.split) <= VALIDATION))
         table = sides[0]
-        if part.rows.kind == "event":
+        if part.rows.per_event:
             usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
         if part is not study.stages[-1]:
             names = with_part(names, part, table, typed(part, table.target))
@@ -291,7 +291,7 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
     for part in study.parts:
         for collection, fields in part.output.items():
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
-            if any(not source.is_list[column] for column in known) and part.rows.kind == "event":
+            if any(not source.is_list[column] for column in known) and part.rows.per_event:
                 singletons.append(collection)
             wanted = [
                 f"{collection}_{name}"
@@ -315,7 +315,7 @@ class _Prepared:
 
     part: Part
     settings: Training
-    features: PartFeatures
+    features: Features
     keys: Keys
     train: Batch
     validation: Batch
@@ -346,18 +346,23 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
     settings = study.training_of(part)
     which = split(table.keys, study.split)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
-    features = PartFeatures.fit(
-        part,
-        learned,
-        settings.seed,
-        plain=models.plain_sides(part.model),
-        levels=models.takes_levels(part.model),
-    )
+    features: Features
+    if models.check_rows_of(part).rows.kind == "set":
+        features = SetFeatures.fit(part, learned, models.representation(part.model))
+    else:
+        features = PartFeatures.fit(
+            part,
+            learned,
+            settings.seed,
+            plain=models.plain_sides(part.model),
+            levels=models.takes_levels(part.model),
+        )
     train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
     return _Prepared(part, settings, features, learned.keys, train, validation)
 
 
 def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
+    is_set = prepared.part.rows.kind == "set"
     return check_health(
         members[0].result.history,
         members[0].model,
@@ -367,10 +372,11 @@ def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
         targets=prepared.features.target_names,
         conditions=prepared.features.condition_names,
         paired=prepared.part.rows.pairing != "unpaired",
+        columns=not is_set,
     )
 
 
-def _batch(features: PartFeatures, table: Table, seed: int) -> Batch:
+def _batch(features: Features, table: Table, seed: int) -> Batch:
     return Batch(
         target=torch.from_numpy(features.encode_target(table, seed)),
         condition=torch.from_numpy(features.encode_condition(table)),
