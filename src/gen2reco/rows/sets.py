@@ -167,15 +167,19 @@ def with_jets(study: Study, events: ak.Array) -> ak.Array:
     table = Table(part.name, nobody, np.ones(len(entry)), entry, {}, {}, {}, {})
     jets: dict[str, Any] = {}
     for side, prefix in ((RECO, ""), (GEN, OF_GEN_JETS)):
-        constituents = {
-            name.removeprefix(OF_GEN): values for name, values in _side(part, names, side).items()
-        }
-        for _, output, alone in evaluate_set_output(part, names, table, constituents):
+        found = constituents(part, names, side)
+        for _, output, alone in evaluate_set_output(part, names, table, found):
             for collection, fields in output.items() if alone else ():
                 jets |= {f"{prefix}{collection}_{n}": values for n, values in fields.items()}
     replaced = {name.partition("_")[0] for name in jets}
     kept = {k: v for k, v in columns.items() if k.partition("_")[0] not in replaced}
     return to_events(kept | jets)
+
+
+def constituents(part: Part, names: Namespace, side: str) -> dict[str, Numbers]:
+    """Return the constituents of a side, `gen` or `reco`, under the same names, as in a table."""
+    found = _side(part, names, side)
+    return {name.removeprefix(OF_GEN): values for name, values in found.items()}
 
 
 @dataclass(frozen=True)

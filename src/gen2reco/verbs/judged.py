@@ -133,7 +133,8 @@ def _columns(emulator: Emulator, source: EventSource) -> list[str]:
     for stage in study.stages:
         needed |= dict.fromkeys(columns_needed(study, stage, source, targets=True))
     for part in study.parts:
-        needed |= dict.fromkeys(judging_columns(study, part, source))
+        if part.rows.kind != "set":
+            needed |= dict.fromkeys(judging_columns(study, part, source))
         written = [f"{collection}_{name}" for collection, of in part.output.items() for name in of]
         needed |= dict.fromkeys(name for name in written if name in source.columns)
     needed |= dict.fromkeys(emulator.columns_needed(source))
