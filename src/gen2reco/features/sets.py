@@ -20,6 +20,7 @@ import numpy as np
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.features.domain import Range
 from gen2reco.rows.substructure import turn
+from gen2reco.rows.table import ABSURD
 from gen2reco.study import CONSTITUENT, OF_GEN
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ Representation = Literal["absolute", "relative", "cartesian"]
 
 TYPES = (211, 130, 22, 11, 13)
 """Particle that stands for each type: charged hadron, neutral hadron, photon, electron, muon."""
+MOST_ETA = 20.0
+"""A particle with a larger eta has no momentum that a number can hold."""
 KEPT = 0.25
 """Decoded particles softer than this, in GeV, are empty slots (`cartesian`)."""
 WIDTHS = {"absolute": 5, "relative": 3 + len(TYPES), "cartesian": 3}
@@ -203,9 +206,7 @@ class SetFeatures:
 
         A constituent that is not finite somewhere counts as an empty slot.
         """
-        fields = np.stack([columns[name] for name in CONSTITUENT], axis=2)
-        there = np.isfinite(fields).all(axis=2) & (fields[..., 0] > 0)
-        fields[~there] = 0.0
+        fields, there = _sound(columns)
         if self.representation == "absolute":
             return fields, there
         pt, eta, phi = (fields[..., k] for k in range(3))
@@ -263,9 +264,19 @@ def _gen(table: Table) -> dict[str, Numbers]:
     return {name: table.condition[f"{OF_GEN}{name}"] for name in CONSTITUENT}
 
 
+def _sound(columns: Mapping[str, Numbers]) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Return fields [n, size, 5], 0 in slots that hold no sound particle, and which ones do."""
+    fields = np.stack([columns[name] for name in CONSTITUENT], axis=2)
+    there = (np.abs(fields) <= ABSURD).all(axis=2) & (fields[..., 0] > 0)
+    there &= np.abs(fields[..., 1]) < MOST_ETA
+    fields[~there] = 0.0
+    return fields, there
+
+
 def _axis(table: Table) -> tuple[Numbers, Numbers]:
     """Return eta and phi of the sum of the GEN constituents, [n] each."""
-    pt, eta, phi = (np.nan_to_num(table.condition[f"{OF_GEN}{name}"]) for name in CONSTITUENT[:3])
+    fields, _ = _sound(_gen(table))
+    pt, eta, phi = np.moveaxis(fields[..., :3], 2, 0)
     px, py, pz = (
         np.sum(pt * factor, axis=1) for factor in (np.cos(phi), np.sin(phi), np.sinh(eta))
     )
@@ -275,5 +286,5 @@ def _axis(table: Table) -> tuple[Numbers, Numbers]:
 
 def _summary(table: Table) -> dict[str, Numbers]:
     """Return the quantities of GEN jets that the training domain is about."""
-    pt = np.nansum(table.condition[f"{OF_GEN}pt"], axis=1)
-    return {"sum of pt": pt, "eta": _axis(table)[0]}
+    fields, _ = _sound(_gen(table))
+    return {"sum of pt": fields[..., 0].sum(axis=1), "eta": _axis(table)[0]}

@@ -29,8 +29,10 @@ from torch import Tensor, nn
 
 from gen2reco.models.nn.calorimeter import Grid, Ring, Tracker
 from gen2reco.models.nn.hits import Particles
+from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS, Draws
-from gen2reco.models.nn.jet_steps import STEPS, Observed, Steps, simulate
+from gen2reco.models.nn.jet_simulation import simulate
+from gen2reco.models.nn.jet_steps import STEPS, Steps
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 
 if TYPE_CHECKING:

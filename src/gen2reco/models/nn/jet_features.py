@@ -19,6 +19,7 @@ from gen2reco.models.nn.hits import (
     Particles,
     enter,
 )
+from gen2reco.models.nn.relatives import Chain, Siblings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,10 @@ LITTLE = 0.1
 NEAR_EM, NEAR_HAD = 0.03, 0.13
 """How far around a cell others are looked at."""
 
-OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 14, 14, 16
+OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 17
+OUTCOMES = 3
+"""Of a charged particle or a cell: lost, found, elsewhere."""
+OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
 """How many numbers jets, charged particles and cells are described by."""
 
 
@@ -63,6 +67,16 @@ class Scene:
     def energy(self) -> Numbers:
         """Energy of each particle, GeV."""
         return self.gen.energy
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """Charged particles that probably come from the same decay."""
+        return Siblings.of(self.gen)
+
+    @cached_property
+    def chain(self) -> Chain:
+        """Cells of photons, one after the other."""
+        return Chain.of(self.em, self.gen, self.em.sums(self.energy))
 
     @cached_property
     def axis(self) -> tuple[Numbers, Numbers]:
@@ -107,7 +121,7 @@ class Scene:
         total = np.append(had.sums(self.energy), 0.0)[cell]
         count = np.append(had.sums(np.ones(len(gen.jet))), 0.0)[cell]
         energy, species = self.energy[which], np.abs(gen.pdg_id[which])
-        jets = self.jets[gen.jet[which]]
+        jets, kin = self.jets[gen.jet[which]], self.siblings
         return np.stack(
             [
                 _log(gen.pt[which]) / 1.5 - 1.0,
@@ -123,9 +137,40 @@ class Scene:
                 count / 3.0 - 1.0,
                 jets[:, 0],
                 jets[:, 1],
+                (kin.partner[which] >= 0) * 1.0,
+                (kin.baryon[which]) * 1.0,
+                kin.off[which] / 0.01,
+                np.where(kin.energy[which] > 0, _log(kin.energy[which]) / 2.0 - 1.0, 0.0),
                 _log(gen.pt[which] / 0.2) / 2.0 - 1.5,
             ],
             axis=1,
+        )
+
+    def of_siblings(self, which: Index, outcome: Index) -> Numbers:
+        """What is said of what became of the harder of a pair, [len(which), OF_SIBLING].
+
+        Args:
+            which: charged particles.
+            outcome: of every particle, [particles].
+        """
+        second = self.siblings.second[which]
+        other = np.where(second, outcome[self.siblings.partner[which]], -1)
+        return np.column_stack([second, other[:, None] == np.arange(OUTCOMES)])
+
+    def of_before(self, outcome: Index) -> Numbers:
+        """What is said of what became of the cell before each, [cells, OF_BEFORE]."""
+        chain, energy = self.chain, self.em.sums(self.energy)
+        there = chain.before >= 0
+        other = np.where(there, outcome[chain.before], -1)
+        ratio = np.where(there, energy[chain.before], 1.0) / np.where(there, energy, 1.0)
+        return np.column_stack(
+            [
+                there,
+                chain.distance / 0.02,
+                np.exp(-((chain.distance / 0.015) ** 2)) * there,
+                np.minimum(np.log(np.maximum(ratio, 1e-9)), 6.0) / 2.0,
+                other[:, None] == np.arange(OUTCOMES),
+            ]
         )
 
     def of_em(self, found: Flags) -> Numbers:
@@ -159,6 +204,8 @@ class Scene:
         """What is said of cells of hadrons, [cells, OF_HAD], given found tracks."""
         gen, cells, energy = self.gen, self.had, self.energy
         charged = gen.kind == HADRON
+        # Where both of a pair have no track, their energy is mostly lost too.
+        gone = (self.siblings.partner >= 0) & ~found & ~found[self.siblings.partner]
         tracks = energy * (charged & found)
         total, seen = cells.sums(energy), cells.sums(tracks)
         count = cells.sums((charged & found) * 1.0)
@@ -168,7 +215,8 @@ class Scene:
             [
                 _log(total) / 1.5 - 1.5,
                 _log(seen) / 1.5 - 1.5,
-                _log(cells.sums(energy * (charged & ~found))) / 1.5,
+                _log(cells.sums(energy * (charged & ~found & ~gone))) / 1.5,
+                _log(cells.sums(energy * (charged & gone))) / 1.5,
                 _log(cells.sums(energy * (gen.kind == NEUTRAL))) / 1.5,
                 seen / np.maximum(total, 1e-9),
                 count / 2.0 - 1.0,
