@@ -36,7 +36,7 @@ LITTLE = 0.1
 NEAR_EM, NEAR_HAD = 0.03, 0.13
 """How far around a cell others are looked at."""
 
-OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 17
+OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 18
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
 OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
@@ -45,18 +45,28 @@ OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The GEN side of some jets, laid out for the networks."""
+    """The GEN side of some jets, laid out for the networks.
+
+    Attributes:
+        gen: the particles.
+        em: cells that photons and electrons enter.
+        had: cells that hadrons enter.
+        behind: cell of hadrons behind each cell of photons, -1 for none.
+    """
 
     gen: Particles
     em: Cells
     had: Cells
+    behind: Index
 
     @classmethod
     def of(cls, gen: Particles, grids: tuple[Grid, Grid], tracker: Tracker) -> Scene:
         """Let the particles enter the cells."""
         em = enter(gen, (gen.kind == PHOTON) | (gen.kind == ELECTRON), grids[0], tracker)
         had = enter(gen, (gen.kind == HADRON) | (gen.kind == NEUTRAL), grids[1], tracker)
-        return cls(gen, em, had)
+        middle = np.full(len(em), 0.5)
+        eta, phi = grids[0].direction(em.cell, middle, middle)
+        return cls(gen, em, had, had.find(em.jet, grids[1].find(eta, phi), grids[1]))
 
     @cached_property
     def charged(self) -> Index:
@@ -200,8 +210,13 @@ class Scene:
             axis=1,
         )
 
-    def of_had(self, found: Flags) -> Numbers:
-        """What is said of cells of hadrons, [cells, OF_HAD], given found tracks."""
+    def of_had(self, found: Flags, dark: Flags) -> Numbers:
+        """What is said of cells of hadrons, [cells, OF_HAD].
+
+        Args:
+            found: particles with a track, [particles].
+            dark: cells of photons that give none, [cells of photons].
+        """
         gen, cells, energy = self.gen, self.had, self.energy
         charged = gen.kind == HADRON
         # Where both of a pair have no track, their energy is mostly lost too.
@@ -230,9 +245,15 @@ class Scene:
                 jets[:, 0],
                 jets[:, 1],
                 _log(self.around(cells, energy, NEAR_HAD)) / 2.0 - 1.0,
+                _log(self._in_front(self.em.sums(energy) * dark)) / 2.0,
             ],
             axis=1,
         )
+
+    def _in_front(self, values: Numbers) -> Numbers:
+        """Return the sum of numbers per cell of photons over those before each cell of hadrons."""
+        at = self.behind
+        return np.bincount(at[at >= 0], values[at >= 0], len(self.had)).astype(np.float64)
 
     def around(self, cells: Cells, values: Numbers, reach: float) -> Numbers:
         """Return the sum of numbers per particle over the other cells around each cell.

@@ -70,15 +70,18 @@ def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Gr
     normal, _ = _lanes(draws, gen, beside)
     turned = steps.response("turn").draw(about[outcome == ELSEWHERE], normal[:, :1])[:, 0]
     phi[beside] = turn_back(phi[beside] + grown(turned))
-    photons = _draw_photons(steps, scene, draws, grids[0], found)
-    neutrals, response = _draw_neutrals(steps, scene, draws, grids[1], found)
+    photons, dark = _draw_photons(steps, scene, draws, grids[0], found)
+    neutrals, response = _draw_neutrals(steps, scene, draws, grids[1], (found, dark))
     kept = np.flatnonzero(found)
     pt = gen.pt[kept] * response[kept]
     tracks = (gen.jet[kept], pt, gen.eta[kept], phi[kept], gen.pdg_id[kept], gen.charge[kept])
     return [tracks, photons, neutrals]
 
 
-def _draw_photons(steps: Steps, scene: Scene, draws: Draws, grid: Grid, found: Flags) -> Made:
+def _draw_photons(
+    steps: Steps, scene: Scene, draws: Draws, grid: Grid, found: Flags
+) -> tuple[Made, Flags]:
+    """Return photons, and which cells give none."""
     gen, about = scene.gen, scene.of_em(found)
     _, uniform = _lanes(draws, gen, scene.em.lead)
     outcome = np.full(len(about), LOST)
@@ -96,17 +99,21 @@ def _draw_photons(steps: Steps, scene: Scene, draws: Draws, grid: Grid, found: F
     place = np.sinh(np.clip(place, -6.0, 6.0)) / MOVE
     eta[beside] = gen.eta[lead[beside]] + place[:, 0]
     phi[beside] = gen.phi[lead[beside]] + place[:, 1]
-    wide = np.column_stack([about[there], beside])
+    wide = np.column_stack([about[there], scene.of_before(outcome)[there], beside])
     drawn = steps.response("photon_energy").draw(wide, normal[:, 3:4])[:, 0]
     energy = photon_energy(scene)[there] * ratio_of(drawn, photon_unit(scene)[there])
-    return _neutral(scene.em.jet[there], energy, eta, phi, PHOTON)
+    return _neutral(scene.em.jet[there], energy, eta, phi, PHOTON), outcome == LOST
 
 
 def _draw_neutrals(
-    steps: Steps, scene: Scene, draws: Draws, grid: Grid, found: Flags
+    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Flags]
 ) -> tuple[Made, Numbers]:
-    """Return neutral hadrons, and RECO pt over GEN pt of every particle that leaves a track."""
-    gen, cells, about = scene.gen, scene.had, scene.of_had(found)
+    """Return neutral hadrons, and RECO pt over GEN pt of every particle that leaves a track.
+
+    `before`: which particles have a track, which cells of photons give none.
+    """
+    found, dark = before
+    gen, cells, about = scene.gen, scene.had, scene.of_had(found, dark)
     normal, uniform = _lanes(draws, gen, cells.lead)
     neutral = steps.choice("neutral").draw(about, uniform[:, 4])
     tracks = Tracks.of(scene, found)

@@ -72,7 +72,7 @@ STEPS = {
     "turn": Step(OF_TRACK, targets=1),
     "photon": Step(OF_EM + OF_BEFORE, classes=OUTCOMES),
     "photon_place": Step(OF_EM, targets=2),
-    "photon_energy": Step(OF_EM + 1, targets=1),
+    "photon_energy": Step(OF_EM + OF_BEFORE + 1, targets=1),
     "neutral": Step(OF_HAD, classes=2),
     "scale": Step(OF_HAD + 1, targets=1),
     "neutral_energy": Step(OF_HAD + 1, targets=1),
@@ -130,12 +130,12 @@ class Steps:
         losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
         there = np.flatnonzero(seen.photon != LOST)
         ratio = squeezed(log_ratio(seen.photon_energy, photon_energy(scene)), photon_unit(scene))
-        about = np.column_stack([about, seen.photon == ELSEWHERE])
+        about = np.column_stack([about, before, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 
     def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: _Losses) -> None:
         scene, gen = seen.scene, seen.scene.gen
-        about, jet = scene.of_had(found), scene.had.jet
+        about, jet = scene.of_had(found, seen.photon == LOST), scene.had.jet
         losses.choose("neutral", about, seen.neutral, jet)
         tracks = Tracks.of(scene, found)
         scale = tracks.scale(reco / gen.pt)
