@@ -83,7 +83,7 @@ def child(model: Path, sample: Path, output: Path, workers: int, warm: Path | No
     print(
         json.dumps(
             {
-                "events_per_second": done.generated / seconds,
+                "events_per_second": done.read / seconds,
                 "seconds": seconds,
                 "cpu_seconds": cpu_seconds() - used,
                 "written": done.events,

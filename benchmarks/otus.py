@@ -23,15 +23,12 @@ import torch
 from scipy.stats import spearmanr
 
 from gen2reco import load_emulator, load_study, open_events, train
-from gen2reco.emulator.blocks import BLOCK
-from gen2reco.errors import StudyError
-from gen2reco.rng import noise
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, TRAIN, split
-from gen2reco.rows.tables import build_table
 from gen2reco.validation.distances import kolmogorov, w2_squared
-from gen2reco.verbs.samples import emulated, read_judged
-from record import RESULTS, ROOT, record, reference_sample
+from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.samples import emulated
+from record import MODELS, RESULTS, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-MODELS = ROOT / "benchmarks" / "models"
 SPLITS = 20
 SLICE_SPLITS = 5
 SLICES = 200
@@ -64,6 +60,7 @@ class Process:
         reco: objects on the RECO side.
         derived: names -> function of four-momenta [n, objects, 4] (px, py, pz, E).
         limits: smallest pt and largest |eta| per RECO object; 0: none.
+        control: expression on GEN that both a training by itself and the events kept from it use.
     """
 
     sample: str
@@ -72,6 +69,7 @@ class Process:
     reco: tuple[str, ...]
     derived: Mapping[str, Callable[[Numbers], Numbers]]
     limits: tuple[tuple[float, float], ...]
+    control: str = ""
 
 
 def mass(momenta: Numbers, *objects: int) -> Numbers:
@@ -105,6 +103,7 @@ PROCESSES = {
             "pt_Z": lambda p: np.hypot(*p[:, :, :2].sum(1).T),
         },
         ((10.0, 2.5), (10.0, 2.5)),
+        control="pt(minus, plus) < 15",
     ),
     "ttbar": Process(
         "ttbar_partons",
@@ -277,36 +276,20 @@ def as_reco(process: Process, gen: Numbers) -> Numbers:
     return made
 
 
-def unfolded(process: Process, emulator: Emulator, events: ak.Array) -> Numbers | None:
-    """px, py, pz, E of E(x) for every event; None for a family without an encoder."""
-    trained = emulator.parts[0]
-    model: Any = trained.members[0]
-    if not hasattr(model, "unfold"):
-        return None
-    table = build_table(emulator.study, trained.part, events, targets=True)
-    target = torch.from_numpy(trained.features.encode_target(table, 1))
-    random = noise(table.keys, seed=1, part="unfold", normal=model.unfold_noise.normal)
-    pieces = []
-    try:
-        with torch.inference_mode():
-            for first in range(0, len(target), BLOCK):
-                rows = slice(first, first + BLOCK)
-                pieces.append(model.unfold(target[rows], torch.from_numpy(random[rows])))
-    except StudyError:  # learned without an encoder
-        return None
-    flat = torch.cat(pieces).double().numpy().reshape(len(table), len(process.gen), 3)
-    masses = [particle.mass for particle in model.config.gen]
-    energy = np.sqrt((flat**2).sum(2) + np.square(masses))
-    return np.concatenate([flat, energy[..., None]], 2)
+def trained_emulator(study: str, sample: Path, region: str = "") -> tuple[Emulator, float]:
+    """The emulator of a study and the processor's seconds that its training took.
 
-
-def trained_emulator(study: str, sample: Path) -> tuple[Emulator, float]:
-    """The emulator of a study and the processor's seconds that its training took."""
-    path = MODELS / study
-    clock = MODELS / f"{study}.seconds.json"
+    Args:
+        study: its name.
+        sample: file of events.
+        region: further condition on the events that are learned.
+    """
+    name = f"{study}{'-control' if region else ''}"
+    path, clock = MODELS / name, MODELS / f"{name}.seconds.json"
     if not path.exists():
+        select = f"({load_study(study).select}) and {region}"
         begin = time.process_time()
-        train(study, sample, path, resume=True)
+        train(study, sample, path, overrides={"select": select} if region else {}, resume=True)
         clock.write_text(json.dumps(time.process_time() - begin))
     seconds = json.loads(clock.read_text()) if clock.exists() else 0.0
     return load_emulator(path), seconds
@@ -317,60 +300,70 @@ def run(name: str) -> dict[str, Any]:
     process = PROCESSES[name]
     sample = reference_sample(process.sample)
     emulators = {how: trained_emulator(study, sample) for how, study in process.studies.items()}
-    study = load_study(process.studies["ours"])
-    source = open_events(sample)
-    ours = emulators["ours"][0]
-    events, _, _ = read_judged(ours, source, test_only=False)
-    part = split({key: np.asarray(events[key]) for key in ("run", "luminosityBlock", "event")})
+    if process.control:
+        ours = process.studies["ours"]
+        emulators["ours, from the control region"] = trained_emulator(ours, sample, process.control)
+    emulator, _ = emulators["ours"]
+    study, source = emulator.study, open_events(sample)
+    events = read_judged(emulator, source, test_only=False).events
+    part = split(
+        {key: np.asarray(events[key]) for key in ("run", "luminosityBlock", "event")}, study.split
+    )
     learned, test = events[part == TRAIN], events[part == TEST]
     gen, truth = momenta_of(test, study, process.gen), momenta_of(test, study, process.reco)
-    learned_gen = momenta_of(learned, study, process.gen)
-    learned_reco = momenta_of(learned, study, process.reco)
-    rng = np.random.default_rng(2)
-    resplits = [rng.permutation(len(test)) for _ in range(SPLITS)]
     start = as_reco(process, gen)
-    samples = {"identity": start}
-    samples["Gaussian smearing"] = smeared(gen, as_reco(process, learned_gen), learned_reco, start)
-    for how, (emulator, _) in emulators.items():
-        made = emulated(emulator, test, seed=7)
-        samples[how] = momenta_of(made, emulator.study, process.reco)
+    samples = {
+        "identity": start,
+        "Gaussian smearing": smeared(
+            gen,
+            as_reco(process, momenta_of(learned, study, process.gen)),
+            momenta_of(learned, study, process.reco),
+            start,
+        ),
+    }
+    unfolded = {"null": gen, "RECO": truth}
+    for how, (one, _) in emulators.items():
+        samples[how] = momenta_of(emulated(one, test, seed=7), one.study, process.reco)
+        if one.unfolds:
+            back = one.backward()
+            unfolded[how] = momenta_of(back.simulate(test, seed=7), back.study, process.gen)
+    rng = np.random.default_rng(2)
+    resplits = [rng.permutation(len(gen)) for _ in range(SPLITS)]
     results: dict[str, Any] = {
-        "test_events": len(test),
+        "test_events": len(gen),
         "events_with_reco": len(events) / source.entries,
-        "training_events": {
-            how: emulator.provenance["rows"]["event"] for how, (emulator, _) in emulators.items()
+        "training_rows": {
+            how: one.provenance["rows"]["event"]["training"] for how, (one, _) in emulators.items()
         },
         "training_cpu_seconds": {how: round(s, 1) for how, (_, s) in emulators.items() if s},
         "null": judged(process, gen, truth, truth, resplits),
         "methods": {
             how: judged(process, gen, truth, made, resplits) for how, made in samples.items()
         },
+        "unfolding": {
+            how: {
+                name: compared(derive(gen), derive(made), resplits)
+                for name, derive in process.derived.items()
+                if not name.startswith("m_W") and not name.startswith("m_t ")
+            }
+            for how, made in unfolded.items()
+        },
     }
-    results["unfolding"] = unfolding(process, emulators, test, gen, truth, resplits)
+    if process.control:
+        results["outside_control_region"] = outside(truth, samples)
     return results
 
 
-def unfolding(
-    process: Process,
-    emulators: Mapping[str, tuple[Emulator, float]],
-    test: ak.Array,
-    gen: Numbers,
-    truth: Numbers,
-    resplits: list[Numbers],
-) -> dict[str, Any]:
-    """E(x) against z for the derived quantities, beside RECO taken as GEN and the null."""
-    samples = {"null": gen, "RECO": truth}
-    for how, (emulator, _) in emulators.items():
-        found = unfolded(process, emulator, test)
-        if found is not None:
-            samples[how] = found
-    return {
-        how: {
-            name: compared(derive(gen), derive(made), resplits)
-            for name, derive in process.derived.items()
-            if not name.startswith("m_W") and not name.startswith("m_t ")
-        }
-        for how, made in samples.items()
+def outside(truth: Numbers, simulated: dict[str, Numbers]) -> dict[str, Any]:
+    """KS of the mass of the pair for events that the control region has not, over its null."""
+    beyond = np.hypot(*truth[:, :, :2].sum(1).T) >= 15
+    rng = np.random.default_rng(5)
+    resplits = [rng.permutation(int(beyond.sum())) for _ in range(SPLITS)]
+    true = mass(truth[beyond], 0, 1)
+    null = compared(true, true, resplits)["ks"]
+    return {"events": int(beyond.sum()), "ks_null": null} | {
+        how: compared(true, mass(made[beyond], 0, 1), resplits)["ks"] / null
+        for how, made in simulated.items()
     }
 
 

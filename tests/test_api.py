@@ -12,6 +12,7 @@ PUBLIC = [
     "Study",
     "compare",
     "demo",
+    "generate",
     "info",
     "init",
     "load_emulator",

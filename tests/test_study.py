@@ -64,6 +64,7 @@ EVERYTHING = Files(
         *(f"{c}_{f}" for c in ("PFCand", "GenPFCand") for f in ("pt", "eta", "phi")),
         *(f"{c}_{f}" for c in ("PFCand", "GenPFCand") for f in ("pdgId", "charge")),
         *(f"Electron_{f}" for f in ("pt", "eta", "phi", "mass", "charge", "pfRelIso04_all")),
+        *(f"Photon_{f}" for f in ("pt", "eta", "phi")),
     )
 )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gen2reco.study import Study, load_study
     from gen2reco.verbs.compare import compare
     from gen2reco.verbs.demo import demo
+    from gen2reco.verbs.generate import generate
     from gen2reco.verbs.info import info
     from gen2reco.verbs.init import init
     from gen2reco.verbs.schema import schema
@@ -31,6 +32,7 @@ _HOME = {
     "Study": "study",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
+    "generate": "verbs.generate",
     "info": "verbs.info",
     "init": "verbs.init",
     "load_emulator": "emulator",
@@ -51,6 +53,7 @@ __all__ = [
     "Study",
     "compare",
     "demo",
+    "generate",
     "info",
     "init",
     "load_emulator",

@@ -7,6 +7,7 @@ from gen2reco.models.families import (
     parse,
     plain_sides,
     representation,
+    runs_back,
     takes_levels,
 )
 
@@ -17,5 +18,6 @@ __all__ = [
     "parse",
     "plain_sides",
     "representation",
+    "runs_back",
     "takes_levels",
 ]

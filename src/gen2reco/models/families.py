@@ -95,6 +95,11 @@ def check_rows_of(part: Part) -> Part:
     return part
 
 
+def runs_back(block: Mapping[str, Any]) -> bool:
+    """Return whether models of a `model` block go from RECO to GEN as well."""
+    return parse(block).runs_back
+
+
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of a study's `model` block."""
     return _settings.json_schema()

@@ -89,6 +89,11 @@ class ModelConfig(BaseModel):
     """Of sets, for families of such: how constituents reach the family (`features.sets`)."""
     kind: str
 
+    @property
+    def runs_back(self) -> bool:
+        """Whether models have the capability `unfold` as well."""
+        return False
+
     def build(self, shape: Shape) -> Model:
         """Return a freshly initialised model of this family for rows of `shape`."""
         raise NotImplementedError
@@ -107,6 +112,11 @@ class Model(nn.Module, ABC):
     def objectives(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Name the losses and the parameters each one moves; by default one loss over all."""
         return {"loss": list(self.parameters())}
+
+    @property
+    def pace(self) -> float:
+        """Factor on the learning rate of the present step, for families that learn in stages."""
+        return 1.0
 
     @abstractmethod
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:

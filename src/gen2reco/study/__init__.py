@@ -9,6 +9,7 @@ from gen2reco.study.basis import Block, Expression
 from gen2reco.study.blocks import (
     CONSTITUENT,
     NUMBER,
+    OF_EVENT,
     OF_GEN,
     PRESENCE,
     Condition,
@@ -21,6 +22,7 @@ from gen2reco.study.blocks import (
     Target,
     Training,
     TransformSpec,
+    column_name,
 )
 from gen2reco.study.judging import Judging, Response, Validation
 from gen2reco.study.reading import load_study, shipped_studies
@@ -29,6 +31,7 @@ from gen2reco.study.study import Study
 __all__ = [
     "CONSTITUENT",
     "NUMBER",
+    "OF_EVENT",
     "OF_GEN",
     "PRESENCE",
     "Block",
@@ -47,6 +50,7 @@ __all__ = [
     "Training",
     "TransformSpec",
     "Validation",
+    "column_name",
     "load_study",
     "shipped_studies",
 ]

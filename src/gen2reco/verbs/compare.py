@@ -69,7 +69,7 @@ def compare(
     plan = load_study(study) if isinstance(study, str | Path) else study
     tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
     sources = [open_events(files, tree=tree, units=units) for files in (full, fast)]
-    define: Mapping[str, str] = plan.define if plan else {}
+    define = [plan.defined(source.columns) if plan else {} for source in sources]
     quantities = plan.validation.quantities if plan else common_quantities(*sources)
     select = plan.validation.select if plan else ""
     if not quantities:
@@ -78,22 +78,23 @@ def compare(
         )
     weight = plan.input.weight if plan else ""
     say("reading both")
-    sides = [_read(source, [select, *quantities.values()], define, weight) for source in sources]
+    wanted = [select, *quantities.values()]
+    sides = [_read(*side, wanted, weight) for side in zip(sources, define, strict=True)]
     identities = _identities(*sides)
     half = halves(_keys(sides[0]))
     shared = np.isin(identities[1], identities[0])
     fast_half = np.where(shared, halves(_keys(sides[1])), 1)
     chosen = np.flatnonzero(fast_half == 1)
-    full_sample, full_rows = _sample(sides[0], identities[0], quantities, select, define, weight)
+    full_sample, full_rows = _sample(sides[0], identities[0], quantities, select, define[0], weight)
     fast_sample, _ = _sample(
-        sides[1][chosen], identities[1][chosen], quantities, select, define, weight
+        sides[1][chosen], identities[1][chosen], quantities, select, define[1], weight
     )
     rate = None
     if select:
         in_a = np.flatnonzero(half == 0)
         rate = Rate.of(
-            _passing(sides[0][in_a], identities[0][in_a], select, define, weight),
-            _passing(sides[1][chosen], identities[1][chosen], select, define, weight),
+            _passing(sides[0][in_a], identities[0][in_a], select, define[0], weight),
+            _passing(sides[1][chosen], identities[1][chosen], select, define[1], weight),
         )
     say("comparing")
     assessment = assess(
@@ -150,7 +151,7 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
 
 
 def _read(
-    source: EventSource, expressions: list[str], define: Mapping[str, str], weight: str
+    source: EventSource, define: Mapping[str, str], expressions: list[str], weight: str
 ) -> awkward.Array:
     needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
     known = (*IDS, "weight", "replica", "member", weight)

@@ -19,6 +19,7 @@ from gen2reco.rows.judging import judging_columns
 from gen2reco.rows.sets import WithJets, with_jets
 from gen2reco.rows.splits import TEST, halves, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, typed, with_part
+from gen2reco.study import column_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +136,7 @@ def _columns(emulator: Emulator, source: EventSource) -> list[str]:
     for part in study.parts:
         if part.rows.kind != "set":
             needed |= dict.fromkeys(judging_columns(study, part, source))
-        written = [f"{collection}_{name}" for collection, of in part.output.items() for name in of]
+        written = [column_name(*which) for which in part.written]
         needed |= dict.fromkeys(name for name in written if name in source.columns)
     needed |= dict.fromkeys(emulator.columns_needed(source))
     known = WithJets.of(study, source)

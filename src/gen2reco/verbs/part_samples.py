@@ -28,7 +28,7 @@ from gen2reco.rows.judging import (
 )
 from gen2reco.rows.spaces import match_collections
 from gen2reco.rows.tables import evaluate_output
-from gen2reco.study import NUMBER, PRESENCE
+from gen2reco.study import NUMBER, OF_EVENT, PRESENCE, column_name
 from gen2reco.validation import (
     Closure,
     Counted,
@@ -255,9 +255,11 @@ class PartSamples:
         }
         one_each = np.arange(len(self.table) + 1)
         for collection, fields in made.items():
-            alone = collection in self.emulator.layout.singletons
+            alone = collection in {*self.emulator.layout.singletons, OF_EVENT}
             for name, values in fields.items():
-                columns[f"{collection}_{name}"] = values if alone else Jagged(one_each, values)
+                columns[column_name(collection, name)] = (
+                    values if alone else Jagged(one_each, values)
+                )
         return JudgedRows(self.judged.names_with(columns, self.part), self.table.entry)
 
     def _compared(self, rows: JudgedRows, targets: Mapping[str, np.ndarray]) -> Compared:

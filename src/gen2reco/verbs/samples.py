@@ -85,7 +85,7 @@ def to_sample(
         condition: GEN conditions per GEN event, by name.
         identity: the same events with GEN taken as RECO, row by row.
     """
-    names = Namespace(events, study.define)
+    names = names_of(study, events)
     passing = np.flatnonzero(names.mask(study.validation.select))
     quantities = {
         name: _values(names, text)[passing] for name, text in study.validation.quantities.items()
@@ -94,7 +94,7 @@ def to_sample(
     weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
     gen_quantities = {}
     if identity is not None:
-        taken = Namespace(identity, study.define)
+        taken = names_of(study, identity)
         gen_quantities = {
             name: _values(taken, text)[passing]
             for name, text in study.validation.quantities.items()
@@ -109,6 +109,12 @@ def to_sample(
         member=np.asarray(columns["member"], np.int64)[passing] if "member" in columns else None,
         replica=replica_of(columns, passing),
     )
+
+
+def names_of(study: Study, events: awkward.Array) -> Namespace:
+    """Return the namespace of events of the file, or of emulated ones with what was made."""
+    columns = flat_columns(events)
+    return Namespace(columns, study.defined(columns))
 
 
 def replica_of(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | None:
@@ -137,7 +143,7 @@ def relative(reco: np.ndarray, gen: np.ndarray, kind: str) -> np.ndarray:
 
 def gen_quantities(study: Study, events: awkward.Array) -> dict[str, np.ndarray]:
     """GEN quantities of every event that the classifier sees, by name."""
-    names = Namespace(events, study.define)
+    names = names_of(study, events)
     return {name: _values(names, text) for name, text in study.validation.gen.items()}
 
 
@@ -145,8 +151,8 @@ def regions(
     study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray
 ) -> dict[str, Outcome]:
     """Which of the same GEN events pass the selections of an analysis, FullSim and replicas."""
-    full = Namespace(events, study.define)
-    fast = [Namespace(replica, study.define) for replica in replicas]
+    full = names_of(study, events)
+    fast = [names_of(study, replica) for replica in replicas]
     return {
         name: Outcome(
             full=full.mask(text, f"validation.regions.{name}"),
@@ -190,10 +196,10 @@ def closure(
 
     Taken after the final selection.
     """
-    names = Namespace(events, study.define)
+    names = names_of(study, events)
     bins = {name: _values(names, text) for name, text in study.validation.response_bins.items()}
     full = _selected(study, names)
-    fast = [_selected(study, Namespace(replica, study.define)) for replica in replicas]
+    fast = [_selected(study, names_of(study, replica)) for replica in replicas]
     return Closure(
         bins=bins,
         full=full,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gen2reco.emulator import Emulator, load_emulator
@@ -12,41 +9,14 @@ from gen2reco.errors import StudyError
 from gen2reco.verbs.stream import CHUNK, Streamed, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Simulation:
-    """Outcome of `simulate`.
+class Simulation(Streamed):
+    """Outcome of `simulate`: GEN events read, RECO events written."""
 
-    Attributes:
-        path: the file of RECO events.
-        generated: GEN events read.
-        events: RECO events written, replicas and members included.
-        dropped: reason -> GEN events that gave no RECO event; `part: reason` -> GEN objects that
-            that part could not take, of the other events.
-        flagged: reason -> RECO events marked in `gen2reco_flags`.
-        seconds: wall time, the start of workers included.
-        shares: reading, model and writing as fractions of the time of one process (empty with
-            workers).
-    """
-
-    path: Path
-    generated: int
-    events: int
-    dropped: Mapping[str, int]
-    flagged: Mapping[str, int]
-    seconds: float
-    shares: Mapping[str, float]
-
-    def __str__(self) -> str:
-        streamed = Streamed(
-            self.generated, self.events, self.dropped, self.flagged, self.seconds, self.shares
-        )
-        return streamed.told(self.path, "GEN", "RECO")
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+    given, made = "GEN", "RECO"
 
 
 def simulate(
@@ -90,20 +60,14 @@ def simulate(
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
-        StudyError: the study unfolds.
+        StudyError: the study unfolds, or generates without GEN.
         WorkerError: one of several processes was killed.
     """
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
-    if emulator.study.direction != "simulate":
-        raise StudyError(
-            f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
-            " `gen2reco unfold` with this emulator"
-        )
     done = stream(
         model,
-        emulator,
         files,
         output,
+        load=_simulating,
         options={
             "seed": seed,
             "oversample": oversample,
@@ -117,12 +81,20 @@ def simulate(
         overwrite=overwrite,
         progress=progress,
     )
-    return Simulation(
-        Path(output),
-        done.read,
-        done.events,
-        done.dropped,
-        done.flagged,
-        done.seconds,
-        done.shares,
-    )
+    return Simulation(**vars(done))
+
+
+def _simulating(model: Emulator | str | Path) -> Emulator:
+    """Load an emulator; StudyError where it gives GEN for RECO."""
+    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    if emulator.study.direction != "simulate":
+        raise StudyError(
+            f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
+            " `gen2reco unfold` with this emulator"
+        )
+    if emulator.study.generates:
+        raise StudyError(
+            f"study {emulator.study.name!r} learned events without GEN, and what it makes has"
+            " nothing to do with the events of a file; use `gen2reco generate` with this emulator"
+        )
+    return emulator

@@ -20,7 +20,7 @@ from gen2reco import models
 from gen2reco.emulator import Emulator, TrainedPart, check_replaceable, save_emulator
 from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.reference import write_reference
-from gen2reco.errors import EventFileError, OutputExistsError, TrainingError
+from gen2reco.errors import EventFileError, OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.features import Features, PartFeatures, SetFeatures
@@ -29,7 +29,7 @@ from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.rows.unpaired import join_chunks
-from gen2reco.study import Part, Study, load_study
+from gen2reco.study import OF_EVENT, Part, Study, load_study
 from gen2reco.training import Ensemble, check_health, fit_ensembles
 from gen2reco.verbs.inputs import naming
 
@@ -154,6 +154,12 @@ def train(
 
     for part in study.stages:
         models.parse(part.model)
+        if part.unfolded and not models.runs_back(part.model):
+            raise StudyError(
+                f"part {part.name!r}: `unfolded` is for a family that runs both ways, and"
+                f" {part.model['kind']} does not; leave it out, or train a study with"
+                " `direction: unfold`"
+            )
     prepared = [_prepared(study, part, tables[part.name]) for part in study.stages]
     fits = fit_ensembles(
         [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared],
@@ -162,7 +168,9 @@ def train(
         progress=progress,
     )
     trained = [
-        TrainedPart(one.part, one.features, tuple(fit.model.eval() for fit in members))
+        TrainedPart(
+            one.part, one.features, tuple(fit.model.eval() for fit in members), one.backward
+        )
         for one, members in zip(prepared, fits, strict=True)
     ]
     rows = {one.part.name: one.rows for one in prepared}
@@ -289,7 +297,9 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
     singletons: list[str] = []
     types: dict[str, str] = {}
     for part in study.parts:
-        for collection, fields in part.output.items():
+        for collection, fields in (part.output | part.unfolded).items():
+            if collection == OF_EVENT:
+                continue
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
             if any(not source.is_list[column] for column in known) and part.rows.per_event:
                 singletons.append(collection)
@@ -319,6 +329,7 @@ class _Prepared:
     keys: Keys
     train: Batch
     validation: Batch
+    backward: PartFeatures | None
 
     @property
     def rows(self) -> dict[str, int]:
@@ -357,8 +368,16 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
             plain=models.plain_sides(part.model),
             levels=models.takes_levels(part.model),
         )
+    backward = None
+    if part.unfolded:
+        exchanged = replace(
+            learned, condition=learned.target, target=learned.condition, relative_to={}, given={}
+        )
+        backward = PartFeatures.fit(
+            part.backward, exchanged, settings.seed, plain=models.plain_sides(part.model)
+        )
     train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
-    return _Prepared(part, settings, features, learned.keys, train, validation)
+    return _Prepared(part, settings, features, learned.keys, train, validation, backward)
 
 
 def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
