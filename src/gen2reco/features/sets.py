@@ -113,10 +113,20 @@ class SetFeatures:
     @property
     def shape(
         self,
-    ) -> tuple[int, int, tuple[int, ...], tuple[tuple[int, ...], ...], tuple[float, ...], int]:
+    ) -> tuple[
+        int,
+        int,
+        tuple[int, ...],
+        tuple[tuple[int, ...], ...],
+        tuple[float, ...],
+        int,
+        tuple[tuple[float, float], ...],
+    ]:
         """What `models.protocol.Shape` is made of."""
         flat = self.size * self.width
-        return flat, flat, (), (), (), self.size
+        moments = (*self.moments["condition"], *self.moments["target"])
+        plain = self.representation == "absolute"
+        return flat, flat, (), (), (), self.size, () if plain else moments
 
     def encode_condition(self, table: Table) -> NDArray[np.float32]:
         """Return GEN as the model sees it, float32 [n, size x width], always finite."""

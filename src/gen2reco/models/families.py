@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen2reco.errors import StudyError, nearest
+from gen2reco.models.chamfer_vae import ChamferVAEConfig
 from gen2reco.models.classifier import ClassifierConfig
 from gen2reco.models.flashsim import FlashSimConfig
 from gen2reco.models.flow import FlowConfig
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from gen2reco.study import Part
 
 Settings = Annotated[
-    ClassifierConfig
+    ChamferVAEConfig
+    | ClassifierConfig
     | FlashSimConfig
     | FlowConfig
     | MixedConfig
@@ -77,6 +79,11 @@ def plain_sides(block: Mapping[str, Any]) -> frozenset[str]:
 def representation(block: Mapping[str, Any]) -> str:
     """Return how constituents reach the family of a `model` block; "" where it takes no sets."""
     return parse(block).representation
+
+
+def monitored(block: Mapping[str, Any]) -> bool:
+    """Return whether models of a `model` block have a quantity that picks their best epoch."""
+    return parse(block).monitored
 
 
 def check_rows_of(part: Part) -> Part:

@@ -30,6 +30,8 @@ class Shape:
         shares: share of the training rows with each combination; empty where that is unknown.
         slots: constituents of a set on either side, whose columns follow one another; 0 for rows
             that are no sets.
+        moments: of sets, mean and deviation by which each continuous column of a constituent was
+            standardised, those of GEN and then those of RECO; empty where they were not.
     """
 
     targets: int
@@ -38,6 +40,7 @@ class Shape:
     combinations: tuple[tuple[int, ...], ...] = ()
     shares: tuple[float, ...] = ()
     slots: int = 0
+    moments: tuple[tuple[float, float], ...] = ()
 
     @property
     def continuous(self) -> int:
@@ -87,6 +90,8 @@ class ModelConfig(BaseModel):
     """Sides (`condition`, `target`) whose columns come in units of the study, not standardised."""
     representation: ClassVar[str] = ""
     """Of sets, for families of such: how constituents reach the family (`features.sets`)."""
+    monitored: ClassVar[bool] = False
+    """Whether `monitor` of the family, not the validation loss, picks the best epoch."""
     kind: str
 
     @property
@@ -134,6 +139,15 @@ class HasDensity(Protocol):
 
     def log_prob(self, target: Tensor, condition: Tensor) -> Tensor:
         """Return log p(target | condition) in encoded space, [rows]; probabilities of levels."""
+
+
+class HasMonitor(Protocol):
+    """Capability of families whose best epoch is not that of the least loss."""
+
+    capability: ClassVar[str] = "monitor"
+
+    def monitor(self, rows: Batch) -> float:
+        """Return what is to become small, from validation rows."""
 
 
 class HasProbabilities(Protocol):

@@ -11,7 +11,7 @@ from functools import partial
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from gen2reco.events import EventSource
+    from gen2reco.models.protocol import HasMonitor, Model
     from gen2reco.rng import Keys
     from gen2reco.study import Training
     from gen2reco.training import Advice, Member, Progress
@@ -332,6 +333,11 @@ class _Prepared:
     backward: PartFeatures | None
 
     @property
+    def monitored(self) -> bool:
+        """Whether a quantity of the family picks the best epoch."""
+        return models.monitored(self.part.model)
+
+    @property
     def rows(self) -> dict[str, int]:
         used = len(self.keys)
         return {
@@ -348,8 +354,14 @@ class _Prepared:
             folder=folder,
             keys=self.keys,
             part=self.part.name,
+            monitor=partial(_monitor, self.validation) if self.monitored else None,
             tensorboard=tensorboard,
         )
+
+
+def _monitor(validation: Batch, model: Model) -> float:
+    """Return the quantity of a family that picks its best epoch."""
+    return float(cast("HasMonitor", model).monitor(validation))
 
 
 def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
