@@ -29,7 +29,7 @@ from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
 from gen2reco.errors import EmulatorError, OutputExistsError, nearest
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
-from gen2reco.features.pipeline import PartFeatures
+from gen2reco.features import PartFeatures, features_from_state
 from gen2reco.models.protocol import Shape
 from gen2reco.study import Study, shipped_studies
 
@@ -193,7 +193,7 @@ def _load_folder(folder: Path, shown: str) -> Emulator:
 
 def _load_part(folder: Path, study: Study, saved: dict[str, Any]) -> TrainedPart:
     part = study.part(saved["name"])
-    features = PartFeatures.from_state(part, saved["features"])
+    features = features_from_state(part, saved["features"])
     shape = Shape(*features.shape)
     members: list[Model] = []
     for member in range(saved["members"]):

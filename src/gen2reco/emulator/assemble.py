@@ -154,7 +154,7 @@ def _collections(
                 objects_of = np.repeat(row_event, next(iter(fields.values())).shape[1])
                 flat = {name: values.reshape(-1) for name, values in fields.items()}
                 columns |= _object_columns(collection, flat, objects_of, events)
-            elif rows.part.rows.kind == "event":
+            elif rows.alone:
                 one_each = np.arange(events + 1, dtype=np.int64)
                 alone = collection in {*layout.singletons, OF_EVENT}
                 for name, values in fields.items():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-    from gen2reco.features.pipeline import PartFeatures
+    from gen2reco.features import Features, PartFeatures
     from gen2reco.models.protocol import Model
     from gen2reco.rows.tables import Available, Table
     from gen2reco.study import Part, Study
@@ -41,7 +41,7 @@ class TrainedPart:
     """
 
     part: Part
-    features: PartFeatures
+    features: Features
     members: tuple[Model, ...]
     backward: PartFeatures | None = None
 
@@ -91,6 +91,11 @@ class Emulator:
     def members(self) -> int:
         """Size of the ensemble."""
         return min(len(trained.members) for trained in self.parts)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Columns that number the rows of one event; they are written too."""
+        return [trained.part.rows.number for trained in self.parts if trained.part.rows.number]
 
     @property
     def unfolds(self) -> bool:
@@ -187,6 +192,7 @@ class Emulator:
         `where` and `first` name the file and the entry of the first event in error messages.
         """
         self.check_options(oversample=oversample, members=members, policy=policy)
+        keep = [*self.numbers, *keep]
         keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
         chunk = Chunk(self, events, seed=seed, policy=policy, where=where, first=first)
         numbers = [(member, replica) for member in range(members) for replica in range(oversample)]

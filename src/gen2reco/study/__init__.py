@@ -7,8 +7,10 @@ their kinds.
 
 from gen2reco.study.basis import Block, Expression
 from gen2reco.study.blocks import (
+    CONSTITUENT,
     NUMBER,
     OF_EVENT,
+    OF_GEN,
     PRESENCE,
     Condition,
     Input,
@@ -27,8 +29,10 @@ from gen2reco.study.reading import load_study, shipped_studies
 from gen2reco.study.study import Study
 
 __all__ = [
+    "CONSTITUENT",
     "NUMBER",
     "OF_EVENT",
+    "OF_GEN",
     "PRESENCE",
     "Block",
     "Condition",

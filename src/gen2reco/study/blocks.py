@@ -20,6 +20,10 @@ PRESENCE = ".presence"
 """Behind a part's name: the name of the part that says which of its objects there are."""
 NUMBER = "how_many"
 """Target of such a part."""
+CONSTITUENT = ("pt", "eta", "phi", "pdgId", "charge")
+"""What a constituent has in rows of kind set: names of the targets, in this order."""
+OF_GEN = "gen_"
+"""Before these names: those of the conditions."""
 OF_EVENT = ""
 """Name under which `output` keeps the columns of the event that belong to no collection."""
 
@@ -92,6 +96,17 @@ class Rows(Block):
         default="",
         description="for pairing unpaired: events whose RECO side is learned, within `select`",
     )
+    size: int = Field(
+        default=100,
+        ge=1,
+        le=500,
+        description="for kind set: constituents of a row on either side at most, the hardest ones",
+    )
+    number: str = Field(
+        default="",
+        description="for kind set: column that numbers the rows of one event (jets, where every"
+        " row of the files is a jet); empty: one row per event",
+    )
     counts: bool = Field(
         default=False,
         description="learn how many RECO objects a row has (0 or 1 per GEN object; the spurious"
@@ -110,12 +125,19 @@ class Rows(Block):
 
     @model_validator(mode="after")
     def _objects_need_collections(self) -> Rows:
-        if self.kind in {"object", "spurious"} and not (self.gen and self.reco):
+        if self.kind in {"object", "spurious", "set"} and not (self.gen and self.reco):
             other = ", or `of`" if self.kind == "spurious" else ""
             raise ValueError(f"rows of kind {self.kind!r} need both `gen` and `reco`{other}")
         if self.counts and self.kind not in {"object", "spurious"}:
             raise ValueError("`counts` is for rows of kind 'object' or 'spurious'")
+        if self.number and self.kind != "set":
+            raise ValueError("`number` is for rows of kind 'set'")
         return self
+
+    @property
+    def per_event(self) -> bool:
+        """Whether an entry of the files is one row."""
+        return self.kind in {"event", "set"}
 
 
 class TransformSpec(BaseModel):
@@ -324,6 +346,31 @@ class Part(Block):
                 raise ValueError(
                     f"output {collection}: its fields list different numbers of objects"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _sets_have_constituents(self) -> Part:
+        if self.rows.kind != "set":
+            return self
+        if self.rows.pairing != "paired":
+            raise ValueError("rows of kind 'set' have pairing 'paired'")
+        gen = tuple(f"{OF_GEN}{name}" for name in CONSTITUENT)
+        sides = {
+            "condition": (gen, tuple(item.name for item in self.condition)),
+            "target": (CONSTITUENT, tuple(name for item in self.target for name in item.name)),
+        }
+        for side, (wanted, seen) in sides.items():
+            if wanted != seen:
+                raise ValueError(
+                    f"rows of kind 'set' need under `{side}`, in this order: {', '.join(wanted)}"
+                    f" (seen: {', '.join(seen) or 'nothing'})"
+                )
+        items: list[Condition | Target] = [*self.condition, *self.target]
+        if any(item.transform for item in items) or any(item.relative_to for item in self.target):
+            raise ValueError(
+                "constituents in rows of kind 'set' are encoded by the family: leave out"
+                " `transform` and `relative_to`"
+            )
         return self
 
     @model_validator(mode="after")

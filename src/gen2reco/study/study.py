@@ -96,6 +96,8 @@ class Study(Block):
                         f"parts {first.name!r} and {part.name!r} both write {collection}: both need"
                         " one row per object and the same fields"
                     )
+        if len(self.parts) > 1 and any(part.rows.kind == "set" for part in self.parts):
+            raise ValueError("a part with rows of kind 'set' stands alone in its study")
         for stage in self.stages:
             self.training_of(stage)
         return self

@@ -211,7 +211,7 @@ def _given(
     refuse_input_as_output(source, output)
     with naming(source, f"the emulator cannot read its {study.given} here"):
         columns = emulator.columns_needed(source, keep)
-    refuse_repeated_events(source)
+    refuse_repeated_events(source, *emulator.numbers)
     return source, columns
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from gen2reco.emulator.reference import write_reference
 from gen2reco.errors import EventFileError, OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
-from gen2reco.features import PartFeatures
+from gen2reco.features import Features, PartFeatures, SetFeatures
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from gen2reco.events import EventSource
+    from gen2reco.models.protocol import HasMonitor, Model
     from gen2reco.rng import Keys
     from gen2reco.study import Training
     from gen2reco.training import Advice, Member, Progress
@@ -267,7 +268,7 @@ def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -
         for kept, side in zip(collected[part.name], sides, strict=False):
             kept.append(side.take(split(side.keys, study.split) <= VALIDATION))
         table = sides[0]
-        if part.rows.kind == "event":
+        if part.rows.per_event:
             usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
         if part is not study.stages[-1]:
             names = with_part(names, part, table, typed(part, table.target))
@@ -301,7 +302,7 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
             if collection == OF_EVENT:
                 continue
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
-            if any(not source.is_list[column] for column in known) and part.rows.kind == "event":
+            if any(not source.is_list[column] for column in known) and part.rows.per_event:
                 singletons.append(collection)
             wanted = [
                 f"{collection}_{name}"
@@ -325,11 +326,16 @@ class _Prepared:
 
     part: Part
     settings: Training
-    features: PartFeatures
+    features: Features
     keys: Keys
     train: Batch
     validation: Batch
     backward: PartFeatures | None
+
+    @property
+    def monitored(self) -> bool:
+        """Whether a quantity of the family picks the best epoch."""
+        return models.monitored(self.part.model)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -348,8 +354,14 @@ class _Prepared:
             folder=folder,
             keys=self.keys,
             part=self.part.name,
+            monitor=partial(_monitor, self.validation) if self.monitored else None,
             tensorboard=tensorboard,
         )
+
+
+def _monitor(validation: Batch, model: Model) -> float:
+    """Return the quantity of a family that picks its best epoch."""
+    return float(cast("HasMonitor", model).monitor(validation))
 
 
 def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
@@ -357,13 +369,17 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
     settings = study.training_of(part)
     which = split(table.keys, study.split)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
-    features = PartFeatures.fit(
-        part,
-        learned,
-        settings.seed,
-        plain=models.plain_sides(part.model),
-        levels=models.takes_levels(part.model),
-    )
+    features: Features
+    if models.check_rows_of(part).rows.kind == "set":
+        features = SetFeatures.fit(part, learned, models.representation(part.model))
+    else:
+        features = PartFeatures.fit(
+            part,
+            learned,
+            settings.seed,
+            plain=models.plain_sides(part.model),
+            levels=models.takes_levels(part.model),
+        )
     backward = None
     if part.unfolded:
         exchanged = replace(
@@ -377,6 +393,7 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
 
 
 def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
+    is_set = prepared.part.rows.kind == "set"
     return check_health(
         members[0].result.history,
         members[0].model,
@@ -386,10 +403,11 @@ def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
         targets=prepared.features.target_names,
         conditions=prepared.features.condition_names,
         paired=prepared.part.rows.pairing != "unpaired",
+        columns=not is_set,
     )
 
 
-def _batch(features: PartFeatures, table: Table, seed: int) -> Batch:
+def _batch(features: Features, table: Table, seed: int) -> Batch:
     return Batch(
         target=torch.from_numpy(features.encode_target(table, seed)),
         condition=torch.from_numpy(features.encode_condition(table)),
