@@ -12,6 +12,7 @@ PUBLIC = [
     "Study",
     "compare",
     "demo",
+    "export",
     "generate",
     "info",
     "init",

@@ -12,6 +12,7 @@ LAYERS = [
     {"verbs"},
     {"unfolding"},
     {"validation"},
+    {"portable"},
     {"emulator"},
     {"training"},
     {"models"},

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gen2reco.study import Study, load_study
     from gen2reco.verbs.compare import compare
     from gen2reco.verbs.demo import demo
+    from gen2reco.verbs.export import export
     from gen2reco.verbs.generate import generate
     from gen2reco.verbs.info import info
     from gen2reco.verbs.init import init
@@ -35,6 +36,7 @@ _HOME = {
     "Study": "study",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
+    "export": "verbs.export",
     "generate": "verbs.generate",
     "info": "verbs.info",
     "init": "verbs.init",
@@ -59,6 +61,7 @@ __all__ = [
     "Study",
     "compare",
     "demo",
+    "export",
     "generate",
     "info",
     "init",

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from gen2reco import __version__
+from gen2reco.cli.exporting import export
 from gen2reco.cli.judging import compare, validate
 from gen2reco.cli.learning import demo, init, train
 from gen2reco.cli.looking import info, schema
@@ -98,6 +99,7 @@ for verb in (
     submit,
     status,
     merge,
+    export,
     unfold,
     validate,
     compare,

@@ -44,11 +44,20 @@ def simulate(
             help="I/N: only piece I, from 0, of N with equal numbers of events; OUTPUT is a folder."
         ),
     ] = "",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Dask scheduler that makes all shards, or local for --workers here."
+        ),
+    ] = "",
+    shards: Annotated[
+        int, typer.Option(min=0, help="With --scheduler: pieces; OUTPUT is a folder.")
+    ] = 0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn files of GEN events into a file of RECO events."""
-    if not files and not shard:
+    if not files and not shard and not scheduler:
         raise typer.BadParameter("Missing argument 'FILES...'.")
     from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
     from gen2reco.verbs.simulate import simulate as run  # noqa: PLC0415
@@ -59,6 +68,8 @@ def simulate(
             files or (),
             output,
             shard=shard,
+            scheduler=scheduler,
+            shards=shards,
             seed=seed,
             chunk=chunk,
             workers=workers,

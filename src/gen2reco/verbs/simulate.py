@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import StudyError
-from gen2reco.shards import numbers_of, state_of
+from gen2reco.shards import numbers_of
+from gen2reco.verbs.cluster import run_on_cluster
 from gen2reco.verbs.production import planned
-from gen2reco.verbs.stream import CHUNK, Streamed, stream
+from gen2reco.verbs.shard import Simulation, make_shard, simulating
+from gen2reco.verbs.stream import CHUNK, stream
+
+__all__ = ["Simulation", "simulate"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from gen2reco.shards import State
-
-
-@dataclass(frozen=True)
-class Simulation(Streamed):
-    """Outcome of `simulate`: GEN events read, RECO events written.
-
-    Attributes:
-        found: whether it was there already, complete, and nothing had to be done (shards).
-    """
-
-    given: ClassVar[str] = "GEN"
-    made: ClassVar[str] = "RECO"
-    found: bool = False
-
-    def __str__(self) -> str:
-        if self.found:
-            return f"{self.path}: {self.events} RECO events, there already and complete"
-        return super().__str__()
+    from gen2reco.emulator import Emulator
 
 
 def simulate(
@@ -52,6 +36,8 @@ def simulate(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     shard: str = "",
+    scheduler: str = "",
+    shards: int = 0,
 ) -> Simulation:
     """Turn files of GEN events into one file of RECO events.
 
@@ -75,6 +61,9 @@ def simulate(
         shard: `I/N`: only piece I, from 0, of N pieces with equal numbers of events. The first
             call writes `manifest.json`, which says what all pieces are; a piece that is there and
             complete is left as it is, a broken one is made anew. Parquet by default.
+        scheduler: address of a Dask scheduler (`tcp://host:8786`) on whose workers all shards are
+            made, or `local` for a cluster of `workers` processes here; needs `shards`.
+        shards: number of pieces on a cluster; `output` is their folder.
 
     Raises:
         OutputExistsError: the output exists and `overwrite` is off, or the folder holds the shards
@@ -82,9 +71,13 @@ def simulate(
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
-        StudyError: the study unfolds, or generates without GEN.
-        WorkerError: one of several processes was killed.
+        StudyError: the study unfolds, generates without GEN, or there is no such scheduler.
+        WorkerError: one of several processes was killed, or a scheduler was lost.
     """
+    if shard and scheduler:
+        raise StudyError("a cluster makes all shards: give either a shard or a scheduler")
+    if bool(scheduler) != bool(shards):
+        raise StudyError("a scheduler and the number of shards belong together: --shards 100")
     options = {
         "seed": seed,
         "oversample": oversample,
@@ -92,11 +85,10 @@ def simulate(
         "keep": list(keep),
         "policy": policy,
     }
-    piece = None
-    if shard:
-        number, of = numbers_of(shard)
+    if shard or scheduler:
+        number, of = numbers_of(shard) if shard else (-1, shards)
         manifest = planned(
-            _simulating(model),
+            simulating(model),
             model,
             files,
             output,
@@ -105,55 +97,35 @@ def simulate(
             file_format,
             overwrite=overwrite,
         )
-        piece = manifest.shard(number)
-        piece.check_inputs(manifest.tree)
-        state = state_of(piece)
-        if state.done and not overwrite:
-            return _found(piece.path, state)
-        files, output, file_format = [file.path for file in piece.inputs], piece.path, None
-        overwrite = overwrite or state.word == "broken"
+        if scheduler:
+            return run_on_cluster(
+                scheduler,
+                manifest,
+                options,
+                chunk=chunk,
+                workers=workers,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        return make_shard(
+            model,
+            manifest.shard(number),
+            options,
+            chunk=chunk,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
+        )
     done = stream(
         model,
         files,
         output,
-        load=_simulating,
+        load=simulating,
         options=options,
         chunk=chunk,
         workers=workers,
         file_format=file_format,
         overwrite=overwrite,
         progress=progress,
-        shard=piece,
     )
     return Simulation(**vars(done))
-
-
-def _simulating(model: Emulator | str | Path) -> Emulator:
-    """Load an emulator; StudyError where it gives GEN for RECO."""
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
-    if emulator.study.direction != "simulate":
-        raise StudyError(
-            f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
-            " `gen2reco unfold` with this emulator"
-        )
-    if emulator.study.generates:
-        raise StudyError(
-            f"study {emulator.study.name!r} learned events without GEN, and what it makes has"
-            " nothing to do with the events of a file; use `gen2reco generate` with this emulator"
-        )
-    return emulator
-
-
-def _found(path: Path, state: State) -> Simulation:
-    """Return what a shard's sidecar says about it."""
-    said = state.summary or {}
-    return Simulation(
-        path,
-        said["generated"],
-        said["entries"],
-        said["dropped"],
-        said["flagged"],
-        0.0,
-        {},
-        found=True,
-    )
