@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,8 @@ class Process:
         reco: objects on the RECO side.
         derived: names -> function of four-momenta [n, objects, 4] (px, py, pz, E).
         limits: smallest pt and largest |eta| per RECO object; 0: none.
+        written: definitions that hold for simulated events: objects are what was written, whether
+            inside the thresholds or not.
         control: expression on GEN that both a training by itself and the events kept from it use.
     """
 
@@ -69,6 +71,7 @@ class Process:
     reco: tuple[str, ...]
     derived: Mapping[str, Callable[[Numbers], Numbers]]
     limits: tuple[tuple[float, float], ...]
+    written: Mapping[str, str] = field(default_factory=dict)
     control: str = ""
 
 
@@ -116,16 +119,24 @@ PROCESSES = {
             "m_t hadronic": lambda p: hadronic(p)[1],
         },
         ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
+        written={"jets": "where(Jet, pt > 0)"},
     ),
 }
 
 
-def momenta_of(events: ak.Array, study: Study, names: tuple[str, ...]) -> Numbers:
+def momenta_of(
+    events: ak.Array,
+    study: Study,
+    names: tuple[str, ...],
+    written: Mapping[str, str] | None = None,
+) -> Numbers:
     """px, py, pz, E of named objects of a study, [n, objects, 4]; MET has pz = 0."""
-    space = Namespace(events, study.define)
+    space = Namespace(events, {**study.define, **(written or {})})
 
-    def column(name: str, field: str) -> Numbers:
-        return np.asarray(space.evaluate(f"{name}.{field}").values, np.float64)
+    def column(name: str, part: str) -> Numbers:
+        found = space.evaluate(f"{name}.{part}")
+        assert found.valid.all(), f"an event has no {name}"
+        return np.asarray(found.values, np.float64)
 
     fields = ("px", "py", "pz", "energy")
     return np.stack([np.stack([column(n, f) for f in fields], 1) for n in names], 1)
@@ -323,7 +334,9 @@ def run(name: str) -> dict[str, Any]:
     }
     unfolded = {"null": gen, "RECO": truth}
     for how, (one, _) in emulators.items():
-        samples[how] = momenta_of(emulated(one, test, seed=7), one.study, process.reco)
+        samples[how] = momenta_of(
+            emulated(one, test, seed=7), one.study, process.reco, process.written
+        )
         if one.unfolds:
             back = one.backward()
             unfolded[how] = momenta_of(back.simulate(test, seed=7), back.study, process.gen)
