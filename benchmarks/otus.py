@@ -110,7 +110,7 @@ PROCESSES = {
     ),
     "ttbar": Process(
         "ttbar_partons",
-        {"ours": "ttbar", "OTUS": "ttbar-otus"},
+        {"ours": "ttbar", "OTUS": "ttbar-otus", "flow on pairs": "ttbar-paired"},
         ("gen_electron", "gen_neutrino", "gen_b", "gen_bbar", "gen_up", "gen_down"),
         ("electron", "MET", "jet_1", "jet_2", "jet_3", "jet_4"),
         {
