@@ -13,6 +13,7 @@ PUBLIC = [
     "compare",
     "demo",
     "export",
+    "generate",
     "info",
     "init",
     "load_emulator",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gen2reco.verbs.compare import compare
     from gen2reco.verbs.demo import demo
     from gen2reco.verbs.export import export
+    from gen2reco.verbs.generate import generate
     from gen2reco.verbs.info import info
     from gen2reco.verbs.init import init
     from gen2reco.verbs.merge import merge
@@ -36,6 +37,7 @@ _HOME = {
     "compare": "verbs.compare",
     "demo": "verbs.demo",
     "export": "verbs.export",
+    "generate": "verbs.generate",
     "info": "verbs.info",
     "init": "verbs.init",
     "load_emulator": "emulator",
@@ -60,6 +62,7 @@ __all__ = [
     "compare",
     "demo",
     "export",
+    "generate",
     "info",
     "init",
     "load_emulator",

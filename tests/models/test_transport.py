@@ -12,6 +12,8 @@ from gen2reco.errors import StudyError
 from gen2reco.models.nn import slices
 from gen2reco.models.nn.momenta import Particle, energies, pack, quantities, transverse, unpack
 from gen2reco.models.protocol import Batch, Noise, Shape
+from gen2reco.study import Training
+from gen2reco.training import fit
 from gen2reco.validation.distances import w2_squared
 
 ELECTRON = {"mass": 0.0005, "like": "electron", "least_pt": 10.0, "most_eta": 2.5}
@@ -230,6 +232,29 @@ def test_stages_follow_the_steps():
             model.loss(batch, name)
     assert seen == [(50.0, 1.0), (50.0, 1.0), (0.0, 7.0), (0.0, 1.0)]
     assert model.eval().terms() == model.config.stages[-1]
+
+
+def test_the_rate_of_a_stage_is_a_factor_on_the_learning_rate(tmp_path):
+    """Half the rate and twice the factor are the same training."""
+    weights = []
+    for rate, factor in ((2e-3, 1.0), (4e-3, 0.5), (4e-3, 1.0)):
+        torch.manual_seed(1)
+        block = {**ZEE, "stages": [{"steps": 1}, {"rate": factor}]}
+        model = models.build(block, Shape(6, 6))
+        model.step += 1  # past the first stage
+        settings = Training(
+            epochs=2, batch=100, learning_rate=rate, schedule="constant", optimizer="adam"
+        )
+        fit(
+            model,
+            rows(Shape(6, 6)),
+            rows(Shape(6, 6)),
+            settings,
+            folder=tmp_path / str(len(weights)),
+        )
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.allclose(weights[0], weights[1], rtol=1e-6, atol=1e-9)
+    assert not torch.allclose(weights[0], weights[2], rtol=1e-3)
 
 
 def test_thresholds_hold_and_jets_fall_in_pt():

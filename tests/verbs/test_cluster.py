@@ -76,7 +76,7 @@ def test_workers_are_killed_and_added_in_mid_run(client, small_emulator, gen_fil
         stop.set()
         thread.join()
     assert kills
-    assert done.generated == 3000
+    assert done.read == 3000
     assert status(tmp_path / "out").complete
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {name for name in names if name.endswith(".parquet")} == {
@@ -99,7 +99,7 @@ def test_a_run_that_is_begun_again_makes_what_is_missing(
     times = [path.stat().st_mtime_ns for path in shards]
     shards[1].unlink()
     second = run()
-    assert (first.generated, first.events) == (second.generated, second.events)
+    assert (first.read, first.events) == (second.read, second.events)
     again = [path.stat().st_mtime_ns for path in shards]
     assert [again[0], again[2]] == [times[0], times[2]]
     assert again[1] > times[1]

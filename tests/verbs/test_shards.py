@@ -49,7 +49,7 @@ def piece(model, files, folder, number, **options):
 def test_shards_join_to_the_bytes_of_one_run(small_emulator, files, whole, tmp_path):
     folder = tmp_path / "out"
     done = [piece(small_emulator, files, folder, number) for number in (2, 0, 3)]
-    assert [one.generated for one in done] == [750] * 3
+    assert [one.read for one in done] == [750] * 3
     now = status(folder)
     assert (now.done, now.missing, now.broken) == ((0, 2, 3), (1,), {})
     assert (now.generated, now.entries, now.complete) == (2250, 3000, False)
@@ -75,7 +75,7 @@ def test_what_is_done_stays_and_what_is_broken_is_made_anew(small_emulator, file
     before = first.path.read_bytes(), first.path.stat().st_mtime_ns
     again = piece(small_emulator, files, folder, 0)
     assert again.found
-    assert (again.events, again.generated) == (first.events, first.generated)
+    assert (again.events, again.read) == (first.events, first.read)
     assert "there already" in str(again)
     assert (first.path.read_bytes(), first.path.stat().st_mtime_ns) == before
     first.path.write_bytes(before[0][:-9])

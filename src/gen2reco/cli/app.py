@@ -20,7 +20,7 @@ from gen2reco.cli.exporting import export
 from gen2reco.cli.judging import compare, validate
 from gen2reco.cli.learning import demo, init, train
 from gen2reco.cli.looking import info, schema
-from gen2reco.cli.making import simulate, unfold
+from gen2reco.cli.making import generate, simulate, unfold
 from gen2reco.cli.spreading import merge, status, submit
 from gen2reco.errors import Gen2RecoError
 
@@ -95,6 +95,7 @@ for verb in (
     demo,
     train,
     simulate,
+    generate,
     submit,
     status,
     merge,

@@ -1,4 +1,4 @@
-"""`simulate` and `unfold`: from events to events."""
+"""`simulate`, `unfold` and `generate`: from events to events, or from none."""
 
 from __future__ import annotations
 
@@ -77,6 +77,42 @@ def simulate(
             members=members,
             keep=keep or (),
             policy=policy,
+            file_format=file_format,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    show(result, as_json)
+
+
+def generate(
+    model: Model,
+    output: Output,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many events.")],
+    seed: Seed = 1,
+    first: Annotated[
+        int, typer.Option(min=0, help="Number of the first event: go on behind another job.")
+    ] = 0,
+    chunk: Chunk = 20_480,
+    workers: Workers = 1,
+    members: Members = 1,
+    file_format: Format = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a file of events from an emulator that reads no GEN."""
+    from gen2reco.verbs.generate import generate as run  # noqa: PLC0415
+    from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
+
+    with event_progress("generate") as progress:
+        result = run(
+            model,
+            number,
+            output,
+            seed=seed,
+            first=first,
+            chunk=chunk,
+            workers=workers,
+            members=members,
             file_format=file_format,
             overwrite=overwrite,
             progress=progress,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.events.layout import Jagged, flat_columns, to_events
+from gen2reco.study import OF_EVENT, column_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +44,9 @@ class RecoLayout:
         Where that is an integer, they are rounded and kept inside its range.
         """
         fallback = "int16" if name.endswith("Idx") else "float32"
-        kind = np.dtype(self.types.get(f"{collection}_{name}", fallback))
+        if collection == OF_EVENT and values.dtype.kind in "bi":
+            fallback = "bool" if values.dtype.kind == "b" else "int32"
+        kind = np.dtype(self.types.get(column_name(collection, name), fallback))
         if kind.kind in "iu":
             limits = np.iinfo(kind)
             values = np.clip(np.rint(values), limits.min, limits.max)
@@ -151,11 +154,13 @@ def _collections(
                 objects_of = np.repeat(row_event, next(iter(fields.values())).shape[1])
                 flat = {name: values.reshape(-1) for name, values in fields.items()}
                 columns |= _object_columns(collection, flat, objects_of, events)
-            elif rows.part.rows.kind == "event":
+            elif rows.alone:
                 one_each = np.arange(events + 1, dtype=np.int64)
-                alone = collection in layout.singletons
+                alone = collection in {*layout.singletons, OF_EVENT}
                 for name, values in fields.items():
-                    columns[f"{collection}_{name}"] = values if alone else Jagged(one_each, values)
+                    columns[column_name(collection, name)] = (
+                        values if alone else Jagged(one_each, values)
+                    )
             else:
                 objects.setdefault(collection, []).append((row_event, fields))
     for collection, pieces in objects.items():

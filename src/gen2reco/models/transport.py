@@ -152,6 +152,7 @@ class Terms(_Settings):
     """Weights of the terms of the loss during one stage; names of OTUS in brackets."""
 
     steps: int = Field(default=0, ge=0, description="optimiser steps of this stage; 0: to the end")
+    rate: float = Field(default=1.0, gt=0, description="factor on the learning rate")
     reconstruction: Weight = Field(default=1.0, description="of x -> z -> x [beta]")
     unfolded: Weight = Field(default=1.0, description="distance of E(x) to z [lambda]")
     simulated: Weight = Field(default=1.0, description="distance of D(z) to x [tau]")
@@ -207,6 +208,11 @@ class TransportConfig(ModelConfig):
     stages: tuple[Terms, ...] = Field(
         default=(Terms(),), min_length=1, description="weights of the loss, stage after stage"
     )
+
+    @property
+    def runs_back(self) -> bool:
+        """Whether there is an encoder."""
+        return not self.decoder_alone
 
     def build(self, shape: Shape) -> Transport:
         """Return a freshly initialised pair of maps.
@@ -271,6 +277,11 @@ class Transport(Model):
     def unfold_noise(self) -> Noise:
         """The normal numbers of the encoder."""
         return Noise(normal=self.encoder.noise if self.encoder is not None else 0)
+
+    @property
+    def pace(self) -> float:
+        """Factor on the learning rate in the present stage."""
+        return self.terms().rate
 
     def objectives(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return one loss for each map, or one over both with `joint`."""

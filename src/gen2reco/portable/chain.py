@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from gen2reco.errors import EmulatorError
+from gen2reco.features.pipeline import PartFeatures
+from gen2reco.errors import EmulatorError
 from gen2reco.features.transforms import GEN
 from gen2reco.rows.tables import ABSURD
 
@@ -42,9 +45,23 @@ class Input:
     columns: tuple[Column, ...]
 
 
+def row_features(trained: TrainedPart) -> PartFeatures:
+    """Return the features of a part whose rows are rows of numbers.
+
+    Raises:
+        EmulatorError: they are sets, which have no exchange format here.
+    """
+    if not isinstance(trained.features, PartFeatures):
+        raise EmulatorError(
+            f"part {trained.part.name!r} has rows of kind {trained.part.rows.kind!r}, which cannot"
+            " be exported; simulate in Python instead"
+        )
+    return trained.features
+
+
 def inputs_of(trained: TrainedPart) -> tuple[tuple[Input, ...], dict[Column, float]]:
     """Return the GEN features that a part reads, each once, and those that are plain numbers."""
-    part, features = trained.part, trained.features
+    part, features = trained.part, row_features(trained)
     wanted: list[tuple[Column, str, str]] = [
         (("condition", item.name), str(item.value), item.name) for item in part.condition
     ]
@@ -83,6 +100,9 @@ class PartChain(nn.Module):
         trained: the part.
         member: of its ensemble.
 
+    Raises:
+        EmulatorError: a row of the part is a set.
+
     Attributes:
         inputs: what goes in, in order.
         outputs: names of what comes out, in order.
@@ -90,10 +110,15 @@ class PartChain(nn.Module):
 
     def __init__(self, trained: TrainedPart, member: int = 0) -> None:
         super().__init__()
+        if trained.part.rows.kind == "set":
+            raise EmulatorError(
+                f"part {trained.part.name} makes sets of any size; only parts whose rows are single"
+                " events or objects can be exported"
+            )
         self.model = trained.members[member]
-        self._features = trained.features
+        self._features = row_features(trained)
         self.inputs, self._constants = inputs_of(trained)
-        self.outputs = tuple(name for block in trained.features.blocks for name in block.names)
+        self.outputs = tuple(name for block in self._features.blocks for name in block.names)
         self._place = {column: i for i, given in enumerate(self.inputs) for column in given.columns}
 
     def gen(self, table: Table) -> Tensor:

@@ -145,9 +145,11 @@ class Store:
         lists: set[str] = set()
         for name in columns:
             prefix, separator, field = name.partition("_")
-            if separator:
+            listed = isinstance(columns[name], Jagged)
+            # Beside a column `met`, `met_phi` is a column too and no field of an object `met`.
+            if separator and (listed or prefix not in columns):
                 fields[prefix][field] = name
-                if isinstance(columns[name], Jagged):
+                if listed:
                     lists.add(prefix)
         self.sources = {
             prefix: Source(

@@ -7,7 +7,10 @@ their kinds.
 
 from gen2reco.study.basis import Block, Expression
 from gen2reco.study.blocks import (
+    CONSTITUENT,
     NUMBER,
+    OF_EVENT,
+    OF_GEN,
     PRESENCE,
     Condition,
     Input,
@@ -19,13 +22,17 @@ from gen2reco.study.blocks import (
     Target,
     Training,
     TransformSpec,
+    column_name,
 )
 from gen2reco.study.judging import Judging, Response, Validation
 from gen2reco.study.reading import load_study, shipped_studies
 from gen2reco.study.study import Study
 
 __all__ = [
+    "CONSTITUENT",
     "NUMBER",
+    "OF_EVENT",
+    "OF_GEN",
     "PRESENCE",
     "Block",
     "Condition",
@@ -43,6 +50,7 @@ __all__ = [
     "Training",
     "TransformSpec",
     "Validation",
+    "column_name",
     "load_study",
     "shipped_studies",
 ]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
 from gen2reco.study.judging import Judging
@@ -13,6 +20,17 @@ PRESENCE = ".presence"
 """Behind a part's name: the name of the part that says which of its objects there are."""
 NUMBER = "how_many"
 """Target of such a part."""
+CONSTITUENT = ("pt", "eta", "phi", "pdgId", "charge")
+"""What a constituent has in rows of kind set: names of the targets, in this order."""
+OF_GEN = "gen_"
+"""Before these names: those of the conditions."""
+OF_EVENT = ""
+"""Name under which `output` keeps the columns of the event that belong to no collection."""
+
+
+def column_name(collection: str, field: str) -> str:
+    """Return the flat column that a field of `output` is written to."""
+    return f"{collection}_{field}" if collection else field
 
 
 class Input(Block):
@@ -78,6 +96,17 @@ class Rows(Block):
         default="",
         description="for pairing unpaired: events whose RECO side is learned, within `select`",
     )
+    size: int = Field(
+        default=100,
+        ge=1,
+        le=500,
+        description="for kind set: constituents of a row on either side at most, the hardest ones",
+    )
+    number: str = Field(
+        default="",
+        description="for kind set: column that numbers the rows of one event (jets, where every"
+        " row of the files is a jet); empty: one row per event",
+    )
     counts: bool = Field(
         default=False,
         description="learn how many RECO objects a row has (0 or 1 per GEN object; the spurious"
@@ -96,12 +125,19 @@ class Rows(Block):
 
     @model_validator(mode="after")
     def _objects_need_collections(self) -> Rows:
-        if self.kind in {"object", "spurious"} and not (self.gen and self.reco):
+        if self.kind in {"object", "spurious", "set"} and not (self.gen and self.reco):
             other = ", or `of`" if self.kind == "spurious" else ""
             raise ValueError(f"rows of kind {self.kind!r} need both `gen` and `reco`{other}")
         if self.counts and self.kind not in {"object", "spurious"}:
             raise ValueError("`counts` is for rows of kind 'object' or 'spurious'")
+        if self.number and self.kind != "set":
+            raise ValueError("`number` is for rows of kind 'set'")
         return self
+
+    @property
+    def per_event(self) -> bool:
+        """Whether an entry of the files is one row."""
+        return self.kind in {"event", "set"}
 
 
 class TransformSpec(BaseModel):
@@ -131,6 +167,11 @@ def _as_tuple(value: Any) -> Any:
 Transforms = Annotated[tuple[TransformSpec, ...], BeforeValidator(_as_specs)]
 Expressions = Annotated[tuple[Expression, ...], BeforeValidator(_as_tuple)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+def _reads(specs: tuple[TransformSpec, ...]) -> bool:
+    return any(spec.given for spec in specs)
+
 
 Atom = Annotated[float, Field(allow_inf_nan=False)]
 Atoms = Annotated[tuple[Atom, ...], BeforeValidator(_as_tuple)]
@@ -208,7 +249,13 @@ class Part(Block):
     output: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
         default={},
         description="RECO collections to write: field -> expression on target names and GEN; in"
-        " rows of kind event a list of expressions writes several objects, by falling pt",
+        " rows of kind event a list of expressions writes several objects, by falling pt; an"
+        " expression in the place of the fields writes a column of the event with that name",
+    )
+    unfolded: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
+        default={},
+        description="GEN collections that `unfold` writes, of a family that runs both ways: field"
+        " -> expression on condition names, or a list of them, by falling pt",
     )
     model: dict[str, Any] = Field(
         default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
@@ -222,6 +269,31 @@ class Part(Block):
         default={}, description="settings that differ from those of the study's `training`"
     )
     validation: Judging = Field(default=Judging(), description="how its rows are judged")
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _columns_of_the_event_stand_together(cls, output: Any) -> Any:
+        """Collect expressions in the place of fields under the empty name."""
+        if not isinstance(output, dict):
+            return output
+        alone = {name: text for name, text in output.items() if not isinstance(text, dict)}
+        if not alone:
+            return output
+        for name in alone:
+            check_name(str(name))
+        fields = {name: text for name, text in output.items() if name not in alone}
+        return fields | {OF_EVENT: fields.get(OF_EVENT, {}) | alone}
+
+    @property
+    def written(self) -> list[tuple[str, str]]:
+        """Collection and field of everything it writes."""
+        return [(collection, name) for collection, of in self.output.items() for name in of]
+
+    @property
+    def generates(self) -> bool:
+        """Whether its rows depend on nothing: no GEN, no part before it."""
+        given = any(target.relative_to or _reads(target.transform) for target in self.target)
+        return self.rows.kind == "event" and not (self.condition or given)
 
     @property
     def stages(self) -> tuple[Part, ...]:
@@ -238,17 +310,35 @@ class Part(Block):
         )
         return (number, self)
 
+    @property
+    def backward(self) -> Part:
+        """The part from RECO to GEN: conditions and targets have changed places."""
+        return Part(
+            name=f"{self.name}-unfolded",
+            rows=self.rows.model_copy(update={"pairing": "paired"}),
+            condition=tuple(
+                Condition(name=name, value=value)
+                for target in self.target
+                for name, value in zip(target.name, target.value, strict=True)
+            ),
+            target=tuple(Target(name=(c.name,), value=(c.value,)) for c in self.condition),
+            output=self.unfolded,
+            model=self.model,
+        )
+
     @model_validator(mode="after")
     def _presence_fits_the_rows(self) -> Part:
         if self.presence is not None and self.rows.kind not in {"object", "spurious"}:
             raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
         if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
             raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
+        if self.unfolded and self.rows.kind != "event":
+            raise ValueError("`unfolded` is for rows of kind 'event'")
         return self
 
     @model_validator(mode="after")
     def _objects_are_whole(self) -> Part:
-        for collection, fields in self.output.items():
+        for collection, fields in (*self.output.items(), *self.unfolded.items()):
             counts = {len(text) for text in fields.values() if not isinstance(text, str)}
             if counts and self.rows.kind != "event":
                 raise ValueError(f"output {collection}: lists are for rows of kind 'event'")
@@ -256,6 +346,52 @@ class Part(Block):
                 raise ValueError(
                     f"output {collection}: its fields list different numbers of objects"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _sets_have_constituents(self) -> Part:
+        if self.rows.kind != "set":
+            return self
+        if self.rows.pairing != "paired":
+            raise ValueError("rows of kind 'set' have pairing 'paired'")
+        gen = tuple(f"{OF_GEN}{name}" for name in CONSTITUENT)
+        sides = {
+            "condition": (gen, tuple(item.name for item in self.condition)),
+            "target": (CONSTITUENT, tuple(name for item in self.target for name in item.name)),
+        }
+        for side, (wanted, seen) in sides.items():
+            if wanted != seen:
+                raise ValueError(
+                    f"rows of kind 'set' need under `{side}`, in this order: {', '.join(wanted)}"
+                    f" (seen: {', '.join(seen) or 'nothing'})"
+                )
+        items: list[Condition | Target] = [*self.condition, *self.target]
+        if any(item.transform for item in items) or any(item.relative_to for item in self.target):
+            raise ValueError(
+                "constituents in rows of kind 'set' are encoded by the family: leave out"
+                " `transform` and `relative_to`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_the_event_are_numbers(self) -> Part:
+        alone = self.output.get(OF_EVENT, {})
+        several = [name for name, text in alone.items() if not isinstance(text, str)]
+        if several:
+            raise ValueError(f"output {several[0]}: a column of the event is one expression")
+        if alone and self.rows.kind != "event":
+            raise ValueError(
+                f"output {', '.join(alone)}: columns of the event are for rows of kind 'event'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_without_gen_know_none(self) -> Part:
+        if self.rows.pairing == "none" and not self.generates:
+            raise ValueError(
+                f"part {self.name}: with pairing 'none' there is no GEN, so it has no conditions,"
+                " and no target is relative to anything or has transforms with `given`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
-from gen2reco.study.blocks import Input, Part, Split, Training
+from gen2reco.study.blocks import OF_EVENT, Input, Part, Split, Training, column_name
 from gen2reco.study.judging import Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 
 class Study(Block):
@@ -93,6 +96,8 @@ class Study(Block):
                         f"parts {first.name!r} and {part.name!r} both write {collection}: both need"
                         " one row per object and the same fields"
                     )
+        if len(self.parts) > 1 and any(part.rows.kind == "set" for part in self.parts):
+            raise ValueError("a part with rows of kind 'set' stands alone in its study")
         for stage in self.stages:
             self.training_of(stage)
         return self
@@ -100,7 +105,7 @@ class Study(Block):
     @model_validator(mode="after")
     def _only_columns_that_are_written_are_described(self) -> Study:
         written = {
-            f"{collection}_{field}"
+            column_name(collection, field)
             for part in self.parts
             for collection, fields in part.output.items()
             for field in fields
@@ -111,6 +116,24 @@ class Study(Block):
                 raise ValueError(f"describe: {name!r} is no column that a part writes.{hint}")
         return self
 
+    def defined(self, columns: Container[str]) -> dict[str, str]:
+        """Return `define` as it holds for a file with these columns.
+
+        What a part writes as a column of the event stands there as it was made, whatever a
+        definition of the same name would make of the rest of the file.
+        """
+        own = {name for part in self.parts for name in part.output.get(OF_EVENT, {})}
+        return {
+            name: text
+            for name, text in self.define.items()
+            if not (name in own and name in columns)
+        }
+
+    @property
+    def generates(self) -> bool:
+        """Whether it makes events from nothing: no part reads GEN."""
+        return all(part.generates for part in self.parts)
+
     @property
     def given(self) -> str:
         """The side that conditions are made of: GEN, or RECO where the study unfolds."""
@@ -120,6 +143,14 @@ class Study(Block):
     def made(self) -> str:
         """The side that is learned and written: RECO, or GEN where the study unfolds."""
         return "GEN" if self.direction == "unfold" else "RECO"
+
+    @property
+    def backward(self) -> Study:
+        """The study from RECO to GEN that a family which runs both ways serves as well."""
+        parts = tuple(part.backward for part in self.parts if part.unfolded)
+        return self.model_copy(
+            update={"direction": "unfold", "parts": parts, "describe": {}, "select": ""}
+        )
 
     @property
     def stages(self) -> tuple[Part, ...]:

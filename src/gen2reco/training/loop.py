@@ -225,7 +225,7 @@ class _Run:
             batch, share = self.group.share(batch)
             scale *= share
         gather = None if self.group.alone else self.group.add_gradients
-        rate = self.rate(self.step)
+        rate = self.rate(self.step) * self.model.pace
         for column, objective in enumerate(self.objectives):
             loss = self.model.loss(batch, objective.name)
             loss = loss if scale == 1 else loss * scale

@@ -70,7 +70,7 @@ def run_on_cluster(
         for done in _results(client, manifest, given):
             dropped += Counter(done.dropped)
             flagged += Counter(done.flagged)
-            generated += done.generated
+            generated += done.read
             events += done.events
             if progress is not None:
                 progress(generated, manifest.entries)
@@ -165,7 +165,7 @@ def _work(
     """Make a shard, in a worker."""
     with _one_at_a_time:
         emulator = _loaded(model, digest)
-        return make_shard(model, emulator, shard, options, chunk=chunk, overwrite=overwrite)
+        return make_shard(emulator, shard, options, chunk=chunk, overwrite=overwrite)
 
 
 @lru_cache(maxsize=2)

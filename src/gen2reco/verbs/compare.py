@@ -78,7 +78,7 @@ def compare(
     plan = load_study(study) if isinstance(study, str | Path) else study
     tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
     sources = [open_events(files, tree=tree, units=units) for files in (full, fast)]
-    define: Mapping[str, str] = plan.define if plan else {}
+    define = [plan.defined(source.columns) if plan else {} for source in sources]
     quantities = plan.validation.quantities if plan else common_quantities(*sources)
     select = plan.validation.select if plan else ""
     if not quantities:
@@ -90,38 +90,38 @@ def compare(
     expressions = [select, *quantities.values()]
     share = stream / max(sources[0].entries, 1) if stream else 1.0
     sides = [
-        awkward.concatenate(list(_pieces(source, expressions, define, weight, share)))
-        for source in sources
+        awkward.concatenate(list(_pieces(*side, expressions, weight, share)))
+        for side in zip(sources, define, strict=True)
     ]
     identities = _identities(*sides)
     half = halves(_keys(sides[0]))
     shared = np.isin(identities[1], identities[0])
     fast_half = np.where(shared, halves(_keys(sides[1])), 1)
     chosen = np.flatnonzero(fast_half == 1)
-    full_sample, full_rows = _sample(sides[0], identities[0], quantities, select, define, weight)
+    full_sample, full_rows = _sample(sides[0], identities[0], quantities, select, define[0], weight)
     fast_sample, _ = _sample(
-        sides[1][chosen], identities[1][chosen], quantities, select, define, weight
+        sides[1][chosen], identities[1][chosen], quantities, select, define[1], weight
     )
     rate = None
     if select:
         in_a = np.flatnonzero(half == 0)
         rate = Rate.of(
-            _passing(sides[0][in_a], identities[0][in_a], select, define, weight),
-            _passing(sides[1][chosen], identities[1][chosen], select, define, weight),
+            _passing(sides[0][in_a], identities[0][in_a], select, define[0], weight),
+            _passing(sides[1][chosen], identities[1][chosen], select, define[1], weight),
         )
     streamed = None
     if stream:
         say(f"streaming {sources[0].entries} and {sources[1].entries} events")
         streaming = Streaming()
-        for side, source in zip(("full", "fast"), sources, strict=True):
-            for events in _pieces(source, expressions, define, weight, 1.0):
+        for side, source, defined in zip(("full", "fast"), sources, define, strict=True):
+            for events in _pieces(source, defined, expressions, weight, 1.0):
                 # Where both stem from the same GEN events, half B of FullSim is the null.
                 parts = halves(_keys(events)) if shared.any() else np.full(len(events), 2)
                 for name, part in _STREAMED[side]:
                     chosen = events[(parts == part) | (parts == 2)]
                     if name == "full_b" and not shared.any():
                         continue
-                    rows, values = _values(chosen, quantities, select, define)
+                    rows, values = _values(chosen, quantities, select, defined)
                     member = flat_columns(chosen).get("member")
                     nominal = rows if member is None else rows[np.asarray(member)[rows] == 0]
                     kept = np.isin(rows, nominal)
@@ -190,8 +190,8 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
 
 def _pieces(
     source: EventSource,
-    expressions: list[str],
     define: Mapping[str, str],
+    expressions: list[str],
     weight: str,
     share: float,
 ) -> Iterator[awkward.Array]:

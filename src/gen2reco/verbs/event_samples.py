@@ -10,7 +10,7 @@ import numpy as np
 from gen2reco.emulator.chunk import OUTSIDE_DOMAIN
 from gen2reco.events.layout import flat_columns
 from gen2reco.rows.judging import OBJECTS
-from gen2reco.study import Validation
+from gen2reco.study import OF_EVENT, Validation
 from gen2reco.validation import Rate, Sample
 from gen2reco.verbs.samples import (
     closure,
@@ -181,6 +181,9 @@ def with_quantities(study: Study, source: EventSource) -> Study:
     found: dict[str, str] = {}
     for part in study.parts:
         for collection, fields in part.output.items():
+            if collection == OF_EVENT:
+                found |= {name: name for name in fields}
+                continue
             stored = [n for n in fields if f"{collection}_{n}" in source.columns]
             listed = any(source.is_list[f"{collection}_{n}"] for n in stored)
             one = f"leading({collection})" if listed else collection

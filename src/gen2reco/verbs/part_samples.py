@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from gen2reco.events.layout import Jagged, flat_columns
+from gen2reco.features import PartFeatures
 from gen2reco.models.classifier import Classifier
 from gen2reco.rows.judging import (
     OBJECTS,
@@ -27,7 +28,7 @@ from gen2reco.rows.judging import (
 )
 from gen2reco.rows.spaces import match_collections
 from gen2reco.rows.tables import evaluate_output
-from gen2reco.study import NUMBER, PRESENCE
+from gen2reco.study import NUMBER, OF_EVENT, PRESENCE, column_name
 from gen2reco.validation import (
     Closure,
     Counted,
@@ -208,8 +209,10 @@ class PartSamples:
             table = self.judged.tables[trained.part.name]
             where = "presence, " if trained.part.rows.counts else ""
             found[f"{where}any condition"] = float(np.mean(trained.features.outside_domain(table)))
-            for name in trained.features.condition_names:
-                missed = trained.features.ranges["condition", name].misses(table.condition[name])
+            features = trained.features
+            assert isinstance(features, PartFeatures), "sets have no conditions one by one"
+            for name in features.condition_names:
+                missed = features.ranges["condition", name].misses(table.condition[name])
                 if missed is not None:
                     found[f"{where}{name}"] = float(np.mean(missed))
         return found
@@ -252,9 +255,11 @@ class PartSamples:
         }
         one_each = np.arange(len(self.table) + 1)
         for collection, fields in made.items():
-            alone = collection in self.emulator.layout.singletons
+            alone = collection in {*self.emulator.layout.singletons, OF_EVENT}
             for name, values in fields.items():
-                columns[f"{collection}_{name}"] = values if alone else Jagged(one_each, values)
+                columns[column_name(collection, name)] = (
+                    values if alone else Jagged(one_each, values)
+                )
         return JudgedRows(self.judged.names_with(columns, self.part), self.table.entry)
 
     def _compared(self, rows: JudgedRows, targets: Mapping[str, np.ndarray]) -> Compared:

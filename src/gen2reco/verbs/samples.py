@@ -55,7 +55,11 @@ def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward
     made = assemble(
         events,
         everything,
-        [Copy(0, 0, [Made(part, table.entry, output)], np.zeros(len(events), np.int32))],
+        [
+            Copy(
+                0, 0, [Made(part, table.entry, output, alone=True)], np.zeros(len(events), np.int32)
+            )
+        ],
         layout=emulator.layout,
         weight=emulator.study.input.weight,
         keep=(),
@@ -85,7 +89,7 @@ def to_sample(
     columns = flat_columns(events)
     gen_quantities = {}
     if identity is not None:
-        taken = Namespace(identity, study.define)
+        taken = names_of(study, identity)
         gen_quantities = {
             name: _values(taken, text)[passing]
             for name, text in study.validation.quantities.items()
@@ -106,7 +110,7 @@ def judged_columns(
     study: Study, events: awkward.Array
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the events that pass the final selection, their weights, quantities and responses."""
-    names = Namespace(events, study.define)
+    names = names_of(study, events)
     passing = np.flatnonzero(names.mask(study.validation.select))
     columns = flat_columns(events)
     weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
@@ -116,6 +120,12 @@ def judged_columns(
         {name: _values(names, text)[passing] for name, text in study.validation.quantities.items()},
         {name: values[passing] for name, values in responses(study, names).items()},
     )
+
+
+def names_of(study: Study, events: awkward.Array) -> Namespace:
+    """Return the namespace of events of the file, or of emulated ones with what was made."""
+    columns = flat_columns(events)
+    return Namespace(columns, study.defined(columns))
 
 
 def replica_of(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | None:
@@ -144,7 +154,7 @@ def relative(reco: np.ndarray, gen: np.ndarray, kind: str) -> np.ndarray:
 
 def gen_quantities(study: Study, events: awkward.Array) -> dict[str, np.ndarray]:
     """GEN quantities of every event that the classifier sees, by name."""
-    names = Namespace(events, study.define)
+    names = names_of(study, events)
     return {name: _values(names, text) for name, text in study.validation.gen.items()}
 
 
@@ -152,8 +162,8 @@ def regions(
     study: Study, events: awkward.Array, replicas: Sequence[awkward.Array], weight: np.ndarray
 ) -> dict[str, Outcome]:
     """Which of the same GEN events pass the selections of an analysis, FullSim and replicas."""
-    full = Namespace(events, study.define)
-    fast = [Namespace(replica, study.define) for replica in replicas]
+    full = names_of(study, events)
+    fast = [names_of(study, replica) for replica in replicas]
     return {
         name: Outcome(
             full=full.mask(text, f"validation.regions.{name}"),
@@ -197,10 +207,10 @@ def closure(
 
     Taken after the final selection.
     """
-    names = Namespace(events, study.define)
+    names = names_of(study, events)
     bins = {name: _values(names, text) for name, text in study.validation.response_bins.items()}
     full = _selected(study, names)
-    fast = [_selected(study, Namespace(replica, study.define)) for replica in replicas]
+    fast = [_selected(study, names_of(study, replica)) for replica in replicas]
     return Closure(
         bins=bins,
         full=full,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from gen2reco.errors import OutputExistsError
+from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.errors import OutputExistsError, StudyError
 from gen2reco.shards import state_of
 from gen2reco.verbs.stream import Streamed, stream
 
@@ -14,51 +14,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from gen2reco.emulator import Emulator
     from gen2reco.shards import Shard, State
 
 
 @dataclass(frozen=True)
-class Simulation:
-    """Outcome of `simulate`.
+class Simulation(Streamed):
+    """Outcome of `simulate`: GEN events read, RECO events written.
 
     Attributes:
         path: the file of RECO events, or the folder of shards.
-        generated: GEN events read.
-        events: RECO events written, replicas and members included.
-        dropped: reason -> GEN events that gave no RECO event; `part: reason` -> GEN objects that
-            that part could not take, of the other events.
-        flagged: reason -> RECO events marked in `gen2reco_flags`.
-        seconds: wall time, the start of workers included.
-        shares: reading, model and writing as fractions of the time of one process (empty with
-            workers).
         found: whether it was there already, complete, and nothing had to be done (shards).
     """
 
-    path: Path
-    generated: int
-    events: int
-    dropped: Mapping[str, int]
-    flagged: Mapping[str, int]
-    seconds: float
-    shares: Mapping[str, float]
+    given: ClassVar[str] = "GEN"
+    made: ClassVar[str] = "RECO"
     found: bool = False
 
     def __str__(self) -> str:
         if self.found:
             return f"{self.path}: {self.events} RECO events, there already and complete"
-        streamed = Streamed(
-            self.generated, self.events, self.dropped, self.flagged, self.seconds, self.shares
-        )
-        return streamed.told(self.path, "GEN", "RECO")
+        return super().__str__()
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+
+def simulating(model: Emulator | str | Path) -> Emulator:
+    """Load an emulator; StudyError where it gives GEN for RECO."""
+    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    if emulator.study.direction != "simulate":
+        raise StudyError(
+            f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
+            " `gen2reco unfold` with this emulator"
+        )
+    if emulator.study.generates:
+        raise StudyError(
+            f"study {emulator.study.name!r} learned events without GEN, and what it makes has"
+            " nothing to do with the events of a file; use `gen2reco generate` with this emulator"
+        )
+    return emulator
 
 
 def make_shard(
     model: Emulator | str | Path,
-    emulator: Emulator,
     shard: Shard,
     options: Mapping[str, Any],
     *,
@@ -70,8 +65,7 @@ def make_shard(
     """Make a shard, unless it is there and complete; the first of several writers wins.
 
     Args:
-        model: what workers load.
-        emulator: the same, loaded.
+        model: an emulator, or its path, which several workers need.
         shard: the piece.
         options: of `Emulator.simulate_chunk`.
         chunk: GEN events per step.
@@ -79,16 +73,17 @@ def make_shard(
         overwrite: make it anew even if it is complete.
         progress: called with GEN events done and in all.
     """
+    emulator = simulating(model)
     shard.check_inputs(emulator.study.input.tree)
     state = state_of(shard)
     if state.done and not overwrite:
         return _found(shard, state)
     try:
         done = stream(
-            model,
-            emulator,
+            emulator if workers == 1 else model,
             [file.path for file in shard.inputs],
             shard.path,
+            load=simulating,
             options=options,
             chunk=chunk,
             workers=workers,
@@ -102,15 +97,7 @@ def make_shard(
         if not state.done:
             raise
         return _found(shard, state)
-    return Simulation(
-        shard.path,
-        done.read,
-        done.events,
-        done.dropped,
-        done.flagged,
-        done.seconds,
-        done.shares,
-    )
+    return Simulation(**vars(done))
 
 
 def _found(shard: Shard, state: State) -> Simulation:

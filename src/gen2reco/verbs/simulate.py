@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import StudyError
 from gen2reco.shards import numbers_of
 from gen2reco.verbs.cluster import run_on_cluster
 from gen2reco.verbs.production import planned
-from gen2reco.verbs.shard import Simulation, make_shard
+from gen2reco.verbs.shard import Simulation, make_shard, simulating
 from gen2reco.verbs.stream import CHUNK, stream
 
 __all__ = ["Simulation", "simulate"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from gen2reco.emulator import Emulator
 
 
 def simulate(
@@ -70,15 +71,9 @@ def simulate(
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
-        StudyError: the study unfolds, or there is no such scheduler.
+        StudyError: the study unfolds, generates without GEN, or there is no such scheduler.
         WorkerError: one of several processes was killed, or a scheduler was lost.
     """
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
-    if emulator.study.direction != "simulate":
-        raise StudyError(
-            f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
-            " `gen2reco unfold` with this emulator"
-        )
     if shard and scheduler:
         raise StudyError("a cluster makes all shards: give either a shard or a scheduler")
     if bool(scheduler) != bool(shards):
@@ -93,7 +88,14 @@ def simulate(
     if shard or scheduler:
         number, of = numbers_of(shard) if shard else (-1, shards)
         manifest = planned(
-            emulator, model, files, output, of, options, file_format, overwrite=overwrite
+            simulating(model),
+            model,
+            files,
+            output,
+            of,
+            options,
+            file_format,
+            overwrite=overwrite,
         )
         if scheduler:
             return run_on_cluster(
@@ -107,7 +109,6 @@ def simulate(
             )
         return make_shard(
             model,
-            emulator,
             manifest.shard(number),
             options,
             chunk=chunk,
@@ -117,9 +118,9 @@ def simulate(
         )
     done = stream(
         model,
-        emulator,
         files,
         output,
+        load=simulating,
         options=options,
         chunk=chunk,
         workers=workers,
@@ -127,12 +128,4 @@ def simulate(
         overwrite=overwrite,
         progress=progress,
     )
-    return Simulation(
-        Path(output),
-        done.read,
-        done.events,
-        done.dropped,
-        done.flagged,
-        done.seconds,
-        done.shares,
-    )
+    return Simulation(**vars(done))

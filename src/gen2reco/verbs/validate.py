@@ -23,6 +23,7 @@ from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import Judged, read_judged
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
+from gen2reco.verbs.set_samples import compare_constituents
 from gen2reco.verbs.streamed import origins_of, watching
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def validate(
         histories=_histories(emulator) if not whole or len(study.parts) == 1 else {},
         domain=first.domain,
         parts=pages if whole else {},
+        sets=first.sets,
     )
 
     def write(folder: Path) -> None:
@@ -277,7 +279,9 @@ class _Run:
             settings=self.settings(Targets() if alone else Targets.for_parts()),
         )
         domain = {"events with a GEN value outside": samples.outside()}
-        return Report(assessment, domain={} if alone else domain)
+        settings = self.settings(Targets())
+        sets = compare_constituents(study, judged.events, samples.replicas[0], settings)
+        return Report(assessment, domain={} if alone else domain, sets=sets)
 
 
 def too_few(judged: Judged, part: Part) -> str:
