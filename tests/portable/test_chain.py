@@ -1,7 +1,5 @@
 """A part as one network: the same numbers as `simulate`, for every transform and point mass."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -87,11 +85,3 @@ def test_a_network_that_differs_is_refused(small_emulator):
     many = References(reco, reco, reco, np.arange(200) < 10)
     with pytest.raises(EmulatorError, match="10 more are at the edge"):
         compare(chain, many, lambda *_: reco)
-
-
-def test_parts_whose_rows_are_sets_are_refused(small_emulator):
-    trained = load_emulator(small_emulator).part("event")
-    rows = trained.part.rows.model_copy(update={"kind": "set"})
-    part = trained.part.model_copy(update={"rows": rows})
-    with pytest.raises(EmulatorError, match="sets of any size"):
-        PartChain(replace(trained, part=part))

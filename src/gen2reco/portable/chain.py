@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from gen2reco.errors import EmulatorError
 from gen2reco.features.pipeline import PartFeatures
-from gen2reco.errors import EmulatorError
 from gen2reco.features.transforms import GEN
 from gen2reco.rows.tables import ABSURD
 
@@ -100,9 +99,6 @@ class PartChain(nn.Module):
         trained: the part.
         member: of its ensemble.
 
-    Raises:
-        EmulatorError: a row of the part is a set.
-
     Attributes:
         inputs: what goes in, in order.
         outputs: names of what comes out, in order.
@@ -110,11 +106,6 @@ class PartChain(nn.Module):
 
     def __init__(self, trained: TrainedPart, member: int = 0) -> None:
         super().__init__()
-        if trained.part.rows.kind == "set":
-            raise EmulatorError(
-                f"part {trained.part.name} makes sets of any size; only parts whose rows are single"
-                " events or objects can be exported"
-            )
         self.model = trained.members[member]
         self._features = row_features(trained)
         self.inputs, self._constants = inputs_of(trained)
