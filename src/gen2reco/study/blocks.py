@@ -24,6 +24,8 @@ CONSTITUENT = ("pt", "eta", "phi", "pdgId", "charge")
 """What a constituent has in rows of kind set: names of the targets, in this order."""
 OF_GEN = "gen_"
 """Before these names: those of the conditions."""
+WHERE = "where"
+"""In the place of a field: which of the listed objects are written."""
 OF_EVENT = ""
 """Name under which `output` keeps the columns of the event that belong to no collection."""
 
@@ -96,6 +98,13 @@ class Rows(Block):
         default="",
         description="for pairing unpaired: events whose RECO side is learned, within `select`",
     )
+    known_pairs: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="for pairing unpaired: share of the events whose two sides are learned together"
+        " as pairs (calibration events, say); all others serve one side alone",
+    )
     size: int = Field(
         default=100,
         ge=1,
@@ -121,6 +130,8 @@ class Rows(Block):
             raise ValueError(
                 "select_gen and select_reco are for pairing 'unpaired'; else use the study's select"
             )
+        if self.pairing != "unpaired" and self.known_pairs:
+            raise ValueError("known_pairs is for pairing 'unpaired'; else all pairs are known")
         return self
 
     @model_validator(mode="after")
@@ -249,7 +260,8 @@ class Part(Block):
     output: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
         default={},
         description="RECO collections to write: field -> expression on target names and GEN; in"
-        " rows of kind event a list of expressions writes several objects, by falling pt; an"
+        " rows of kind event a list of expressions writes several objects, by falling pt, and of"
+        " these the ones that a condition under `where` holds for; an"
         " expression in the place of the fields writes a column of the event with that name",
     )
     unfolded: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
@@ -287,7 +299,12 @@ class Part(Block):
     @property
     def written(self) -> list[tuple[str, str]]:
         """Collection and field of everything it writes."""
-        return [(collection, name) for collection, of in self.output.items() for name in of]
+        return [
+            (collection, name)
+            for collection, of in self.output.items()
+            for name in of
+            if name != WHERE
+        ]
 
     @property
     def generates(self) -> bool:
@@ -346,6 +363,8 @@ class Part(Block):
                 raise ValueError(
                     f"output {collection}: its fields list different numbers of objects"
                 )
+            if WHERE in fields and not counts:
+                raise ValueError(f"output {collection}.{WHERE}: it chooses among listed objects")
         return self
 
     @model_validator(mode="after")

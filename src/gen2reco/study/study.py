@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
-from gen2reco.study.blocks import OF_EVENT, Input, Part, Split, Training, column_name
+from gen2reco.study.blocks import OF_EVENT, WHERE, Input, Part, Split, Training, column_name
 from gen2reco.study.judging import Validation
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Study(Block):
             for part in self.parts
             for collection, fields in part.output.items()
             for field in fields
+            if field != WHERE
         }
         for name in self.describe:
             if name not in written:
