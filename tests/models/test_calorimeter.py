@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from gen2reco.models.nn.calorimeter import CURVATURE, Grid, Ring, Tracker
 from gen2reco.models.nn.hits import PHOTON, Particles, enter
+from gen2reco.models.nn.jet_units import grown, ratio_of, shrunk, squeezed
 from gen2reco.models.nn.relatives import KAON_SHORT, PION, Chain, Siblings
 
 GRID = Grid((Ring(phi=36, edges=(-2.0, -1.0)), Ring(phi=72, edges=(-1.0, 1.0), steps=20)))
@@ -23,11 +24,8 @@ def test_directions_lie_in_their_cell():
     cell = GRID.find(eta, phi)
     assert cell.min() >= 0
     assert cell.max() < GRID.cells == 36 + 72 * 20
-    inside = [
-        GRID.find(*GRID.direction(cell, u, v)) for u, v in rng.uniform(0.01, 0.99, (9, 2, 5000))
-    ]
-    for again in inside:
-        np.testing.assert_array_equal(again, cell)
+    for along, around in rng.uniform(0.01, 0.99, (9, 2, 5000)):
+        np.testing.assert_array_equal(GRID.find(*GRID.direction(cell, along, around)), cell)
     low, high = (GRID.direction(cell, np.full(5000, k), np.full(5000, k)) for k in (0.0, 1.0))
     assert ((low[0] <= eta) & (eta <= high[0])).all()
     assert ((low[1] <= phi + 1e-9) & (phi <= high[1] + 1e-9)).all()
@@ -126,3 +124,15 @@ def test_cells_follow_the_nearest_harder_one():
     assert chain.turn[of].tolist() == [0, 1, 2, 0]
     assert chain.rounds == 3
     assert chain.distance[of[1]] == pytest.approx(0.04)
+
+
+def test_squeezed_ratios_come_back():
+    logs = np.linspace(-3.0, 2.0, 101)
+    for unit in (0.1, 0.5):
+        np.testing.assert_allclose(ratio_of(squeezed(logs, unit), unit), np.exp(logs), rtol=1e-9)
+        assert (np.diff(squeezed(logs, unit)) > 0).all()
+
+
+def test_turned_azimuths_come_back():
+    turns = np.array([-0.9, -0.01, 0.002, 0.3])
+    np.testing.assert_allclose(grown(shrunk(turns)), turns)
