@@ -69,7 +69,7 @@ FEATURES = (
 TOLD_BY = ("pt", "mass", "multiplicity", "tau21", "ptD")
 """Features that the classifier sees, of RECO and of GEN."""
 SEEDS = 2
-NULLS = 6
+NULLS = 5
 BINS = 50
 LOOKED_AT = 8000
 """Training jets whose structure is described."""
