@@ -1,9 +1,8 @@
 """Jets as sets of particles, ours against the particle VAE: `python benchmarks/particles.py`.
 
-Trains four settings on the W jets of the reference sample: `wjets-particles`, the same with small
-networks and few epochs, the same without what products of one decay know of each other, and
-`wjets-particles-vae` (the published autoencoder, narrower). Emulators stay in `benchmarks/models`;
-what is there is not trained again, an interrupted training goes on.
+Trains three settings on the W jets of the reference sample: `wjets-particles`, the same with small
+networks and few epochs, and `wjets-particles-vae` (the published autoencoder, narrower). Emulators
+stay in `benchmarks/models`; what is there is not trained again, an interrupted training goes on.
 
 Each is judged on the test events. FastSim is made from the GEN of one half of them, FullSim is that
 of the other half; what is relative to GEN compares the same jets. Features of jets are recomputed
@@ -54,12 +53,8 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
             "parts.0.model.hidden": [24, 24],
             "parts.0.model.couplings": 1,
             "parts.0.model.bins": 8,
-            "training.epochs": 8,
+            "training.epochs": 5,
         },
-    ),
-    "sets, independent": (
-        "wjets-particles",
-        {"parts.0.model.together": False, "training.epochs": 10},
     ),
     "particle VAE": ("wjets-particles-vae", {}),
 }
