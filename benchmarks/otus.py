@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,8 @@ class Process:
         reco: objects on the RECO side.
         derived: names -> function of four-momenta [n, objects, 4] (px, py, pz, E).
         limits: smallest pt and largest |eta| per RECO object; 0: none.
+        written: definitions that hold for simulated events: objects are what was written, whether
+            inside the thresholds or not.
         control: expression on GEN that both a training by itself and the events kept from it use.
     """
 
@@ -69,6 +71,7 @@ class Process:
     reco: tuple[str, ...]
     derived: Mapping[str, Callable[[Numbers], Numbers]]
     limits: tuple[tuple[float, float], ...]
+    written: Mapping[str, str] = field(default_factory=dict)
     control: str = ""
 
 
@@ -107,7 +110,7 @@ PROCESSES = {
     ),
     "ttbar": Process(
         "ttbar_partons",
-        {"ours": "ttbar", "OTUS": "ttbar-otus"},
+        {"ours": "ttbar", "OTUS": "ttbar-otus", "flow on pairs": "ttbar-paired"},
         ("gen_electron", "gen_neutrino", "gen_b", "gen_bbar", "gen_up", "gen_down"),
         ("electron", "MET", "jet_1", "jet_2", "jet_3", "jet_4"),
         {
@@ -116,16 +119,24 @@ PROCESSES = {
             "m_t hadronic": lambda p: hadronic(p)[1],
         },
         ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
+        written={"jets": "where(Jet, pt > 0)"},
     ),
 }
 
 
-def momenta_of(events: ak.Array, study: Study, names: tuple[str, ...]) -> Numbers:
+def momenta_of(
+    events: ak.Array,
+    study: Study,
+    names: tuple[str, ...],
+    written: Mapping[str, str] | None = None,
+) -> Numbers:
     """px, py, pz, E of named objects of a study, [n, objects, 4]; MET has pz = 0."""
-    space = Namespace(events, study.define)
+    space = Namespace(events, {**study.define, **(written or {})})
 
-    def column(name: str, field: str) -> Numbers:
-        return np.asarray(space.evaluate(f"{name}.{field}").values, np.float64)
+    def column(name: str, part: str) -> Numbers:
+        found = space.evaluate(f"{name}.{part}")
+        assert found.valid.all(), f"an event has no {name}"
+        return np.asarray(found.values, np.float64)
 
     fields = ("px", "py", "pz", "energy")
     return np.stack([np.stack([column(n, f) for f in fields], 1) for n in names], 1)
@@ -323,7 +334,9 @@ def run(name: str) -> dict[str, Any]:
     }
     unfolded = {"null": gen, "RECO": truth}
     for how, (one, _) in emulators.items():
-        samples[how] = momenta_of(emulated(one, test, seed=7), one.study, process.reco)
+        samples[how] = momenta_of(
+            emulated(one, test, seed=7), one.study, process.reco, process.written
+        )
         if one.unfolds:
             back = one.backward()
             unfolded[how] = momenta_of(back.simulate(test, seed=7), back.study, process.gen)
@@ -367,34 +380,80 @@ def outside(truth: Numbers, simulated: dict[str, Numbers]) -> dict[str, Any]:
     }
 
 
+def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of a process as tables: name -> row -> method -> figure."""
+    null, methods = result["null"], result["methods"]
+    everything = {"null": null, **methods}
+    found: dict[str, dict[str, Any]] = {
+        "samples": {
+            "test events": {"events": result["test_events"]},
+            **{
+                f"training rows, {how}": {"events": rows}
+                for how, rows in result["training_rows"].items()
+            },
+        },
+        "processor seconds of training": {
+            how: {"seconds": seconds} for how, seconds in result["training_cpu_seconds"].items()
+        },
+        "KS over the median of the null": {
+            name: {"null": one["ks"]}
+            | {how: made["quantities"][name]["ks"] / one["ks"] for how, made in methods.items()}
+            for name, one in null["quantities"].items()
+        },
+    }
+    for title, key in (("W2 squared [GeV squared]", "w2_squared"), ("chi2 per bin", "chi2_ndf")):
+        found[title] = {
+            name: {how: made["quantities"][name][key] for how, made in everything.items()}
+            for name in null["quantities"]
+        }
+    found["W2 squared [GeV squared]"]["sliced, all momenta"] = {
+        how: made["sw2_squared"] for how, made in everything.items()
+    }
+    found["physicality"] = {
+        f"response of {name}, {key.replace('_', ' ')}": {
+            "truth": truth[key],
+            **{how: made["response"][name][key] for how, made in methods.items()},
+        }
+        for name, truth in null["response"].items()
+        for key in ("median", "half_width", "share")
+    }
+    found["physicality"] |= {
+        f"rank correlation with the truth, {name}": {
+            how: made["rank_correlation"][name] for how, made in methods.items()
+        }
+        for name in null["rank_correlation"]
+    }
+    found["physicality"]["share inside the thresholds"] = {
+        "truth": null["inside_thresholds"],
+        **{how: made["inside_thresholds"] for how, made in methods.items()},
+    }
+    unfolded = result["unfolding"]
+    found["unfolding, KS"] = {
+        name: {how: made[name]["ks"] for how, made in unfolded.items()} for name in unfolded["null"]
+    }
+    if "outside_control_region" in result:
+        found["outside the control region, KS of m_Z over the null"] = {
+            "m_Z": result["outside_control_region"]
+        }
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=PROCESSES, help="processes; default: all")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     file = RESULTS / "otus.json"
-    results = json.loads(file.read_text(encoding="utf-8"))["processes"] if file.is_file() else {}
+    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name in arguments.only or PROCESSES:
-        results[name] = run(name)
-        record("otus", {"splits": SPLITS, "processes": results})
-        print(table(results[name]))
-
-
-def table(result: Mapping[str, Any]) -> str:
-    """KS over the null's median for every quantity and method, as text."""
-    methods = result["methods"]
-    lines = [f"{'':22}{'null':>8}" + "".join(f"{how:>19}" for how in methods)]
-    for name, null in result["null"]["quantities"].items():
-        ratios = [methods[how]["quantities"][name]["ks"] / null["ks"] for how in methods]
-        lines.append(f"{name:22}{null['ks']:8.4f}" + "".join(f"{ratio:19.2f}" for ratio in ratios))
-    for name, truth in result["null"]["response"].items():
-        pair = [f"{truth['median']:.4f} {truth['half_width']:.4f}"]
-        for how in methods:
-            one = methods[how]["response"][name]
-            pair.append(f"{one['median']:.4f} {one['half_width']:.4f}")
-        lines.append(f"response {name:10}" + "".join(f"{text:>19}" for text in pair))
-    lines.append(f"unfolding: {json.dumps(result['unfolding'])}")
-    return "\n".join(lines)
+        made = {f"{name}: {title}": rows for title, rows in tables(run(name)).items()}
+        others = {
+            title: rows
+            for title, rows in results.items()
+            if title.partition(": ")[0] in set(PROCESSES) - {name}
+        }
+        results = others | made
+        record("otus", results)
 
 
 if __name__ == "__main__":

@@ -317,3 +317,25 @@ def test_learns_a_response_from_samples_that_are_no_pairs():
     ]
     assert ratios[0].median().item() == pytest.approx(ratios[1].median().item(), abs=0.006)
     assert ratios[0].std().item() == pytest.approx(ratios[1].std().item(), rel=0.2)
+
+
+def test_known_pairs_alone_tell_median_and_width():
+    """Half of the rows are pairs: the score of two draws has its minimum at the true response."""
+    torch.manual_seed(3)
+    block = {**ZEE, "stages": [{"simulated": 0.0, "unfolded": 0.0, "reconstruction": 0.0}]}
+    model = models.build(block, Shape(6, 6)).train()
+    z = 40.0 * torch.randn(1200, 6)
+    x = (z.reshape(-1, 2, 3) * (0.85 + 0.06 * torch.randn(1200, 2, 1))).flatten(1)
+    known = torch.arange(1200) % 2 == 0
+    x[~known] = 5.0  # is not looked at
+    assert float(model.loss(Batch(x, z, torch.ones(1200)), "decoder").detach()) == 0
+    optimizer = torch.optim.Adam(model.decoder.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(Batch(x, z, torch.ones(1200), known), "decoder").backward()
+        optimizer.step()
+    made = model.eval().sample(z, noise_for(model.noise, 1200)).detach()
+    hard = z.reshape(-1, 2, 3)[..., :2].norm(dim=2) > 25.0  # far from the threshold
+    ratio = (made.reshape(-1, 2, 3).norm(dim=2) / z.reshape(-1, 2, 3).norm(dim=2))[hard]
+    assert ratio.median().item() == pytest.approx(0.85, abs=0.015)
+    assert ratio.std().item() == pytest.approx(0.06, rel=0.25)

@@ -16,10 +16,12 @@ from typing import Annotated
 import typer
 
 from gen2reco import __version__
+from gen2reco.cli.exporting import export
 from gen2reco.cli.judging import compare, validate
 from gen2reco.cli.learning import demo, init, train
 from gen2reco.cli.looking import info, schema
 from gen2reco.cli.making import generate, simulate, unfold
+from gen2reco.cli.spreading import merge, status, submit
 from gen2reco.errors import Gen2RecoError
 
 app = typer.Typer(
@@ -88,5 +90,20 @@ def _options(
     pass
 
 
-for verb in (init, demo, train, simulate, generate, unfold, validate, compare, info, schema):
+for verb in (
+    init,
+    demo,
+    train,
+    simulate,
+    generate,
+    submit,
+    status,
+    merge,
+    export,
+    unfold,
+    validate,
+    compare,
+    info,
+    schema,
+):
     app.command()(verb)

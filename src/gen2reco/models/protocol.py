@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -73,11 +73,18 @@ class Batch:
         target: [rows, targets].
         condition: [rows, conditions].
         weight: [rows], signed.
+        known: bool [rows], which rows of a sample without pairs are pairs; None: not said.
     """
 
     target: Tensor
     condition: Tensor
     weight: Tensor
+    known: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with a function applied to each of its tensors."""
+        known = None if self.known is None else change(self.known)
+        return Batch(change(self.target), change(self.condition), change(self.weight), known)
 
 
 class ModelConfig(BaseModel):

@@ -22,7 +22,7 @@ from gen2reco.rows.needs import (
 )
 from gen2reco.rows.sets import build_set_table
 from gen2reco.rows.spaces import RowSpace, row_space, rows_at
-from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, sides
+from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, known_pairs, sides
 from gen2reco.rows.store import Available
 from gen2reco.rows.table import ABSURD, Table, identifier
 
@@ -127,7 +127,8 @@ class _Building:
         self.select(names.mask(getattr(self.part.rows, wanted), f"part {self.part.name}, {wanted}"))
         keys = {name: identifier(names, name) for name in IDS}
         own = GEN_SIDE if side == "gen" else RECO_SIDE
-        self.drop("serves the other side", sides(keys)[self.space.entry] != own)
+        other = (sides(keys) != own) & ~known_pairs(keys, self.part.rows.known_pairs)
+        self.drop("serves the other side", other[self.space.entry])
 
     def drop(self, reason: str, rows: Flags) -> None:
         """Leave out rows, counting those that were still in."""

@@ -96,6 +96,13 @@ class Rows(Block):
         default="",
         description="for pairing unpaired: events whose RECO side is learned, within `select`",
     )
+    known_pairs: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="for pairing unpaired: share of the events whose two sides are learned together"
+        " as pairs (calibration events, say); all others serve one side alone",
+    )
     size: int = Field(
         default=100,
         ge=1,
@@ -121,6 +128,8 @@ class Rows(Block):
             raise ValueError(
                 "select_gen and select_reco are for pairing 'unpaired'; else use the study's select"
             )
+        if self.pairing != "unpaired" and self.known_pairs:
+            raise ValueError("known_pairs is for pairing 'unpaired'; else all pairs are known")
         return self
 
     @model_validator(mode="after")

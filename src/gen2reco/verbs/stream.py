@@ -27,10 +27,11 @@ from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeate
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-    from gen2reco.events import EventSource
+    from gen2reco.events import Chunk, EventSource
     from gen2reco.events.layout import Columns
+    from gen2reco.shards import Shard
 
     Given = Sequence[str | Path] | str | Path | EventNumbers
     _Task = tuple[Columns, str, int]
@@ -96,6 +97,7 @@ def stream(
     file_format: str | None,
     overwrite: bool,
     progress: Callable[[int, int], None] | None,
+    shard: Shard | None = None,
 ) -> Streamed:
     """Send files of events through an emulator into one file with its sidecar.
 
@@ -112,6 +114,7 @@ def stream(
         file_format: format of the output; None: by its suffix.
         overwrite: replace an existing output.
         progress: called with events done and in all.
+        shard: the piece of a production that this is; its entries of `files` are read.
 
     Raises:
         StudyError, EventFileError, EmulatorError, OutputExistsError, WorkerError: as `simulate`.
@@ -137,6 +140,15 @@ def stream(
     }
     if isinstance(source, EventNumbers):
         sidecar |= {"direction": "generate", "first": source.first}
+    start, stop = (shard.start, shard.stop) if shard else (0, source.entries)
+    if shard:
+        sidecar["shard"] = {
+            "number": shard.number,
+            "of": shard.of,
+            "start": start,
+            "stop": stop,
+            "task": shard.task,
+        }
     dropped: Counter[str] = Counter()
     flagged: Counter[str] = Counter()
     spent = {"read": 0.0, "model": 0.0, "write": 0.0}
@@ -149,15 +161,19 @@ def stream(
         format=file_format,
         overwrite=overwrite,
         sidecar=sidecar,
+        tables=shard is not None,
         descriptions=descriptions,
     ) as writer:
         if workers == 1:
-            pieces = _made_here(emulator, source, columns, chunk, options, spent)
+            chunks = source.chunks(chunk, columns, start, stop)
+            pieces = _made_here(emulator, chunks, options, spent)
         else:
             if isinstance(model, Emulator):
                 raise EmulatorError("several workers load the emulator themselves: give its path")
+            first = source.chunks(1, columns, start, start + 1)
+            chunks = source.chunks(chunk, columns, start, stop)
             pieces = _made_in_workers(
-                emulator, partial(load, model), source, columns, chunk, options, workers
+                emulator, partial(load, model), first, chunks, options, workers
             )
         with closing(pieces):
             for generated, simulated in pieces:
@@ -171,7 +187,7 @@ def stream(
                 sidecar |= {"generated": done, "dropped": dict(dropped), "flagged": dict(flagged)}
                 spent["write"] += time.perf_counter() - mark
                 if progress is not None:
-                    progress(done, source.entries)
+                    progress(done, stop - start)
         mark = time.perf_counter()
     spent["write"] += time.perf_counter() - mark
     busy = sum(spent.values())
@@ -201,9 +217,7 @@ def _given(
 
 def _made_here(
     emulator: Emulator,
-    source: EventSource | EventNumbers,
-    columns: Sequence[str],
-    chunk: int,
+    chunks: Iterable[Chunk],
     options: Mapping[str, Any],
     spent: dict[str, float],
 ) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
@@ -212,7 +226,7 @@ def _made_here(
     torch.set_num_threads(1)
     try:
         mark = time.perf_counter()
-        for piece in source.chunks(size=chunk, columns=columns):
+        for piece in chunks:
             spent["read"] += time.perf_counter() - mark
             mark = time.perf_counter()
             simulated = emulator.simulate_chunk(
@@ -237,9 +251,8 @@ def _generated(columns: Columns, weight: str) -> dict[str, np.ndarray]:
 def _made_in_workers(
     emulator: Emulator,
     load: Callable[[], Emulator],
-    source: EventSource | EventNumbers,
-    columns: Sequence[str],
-    chunk: int,
+    first: Iterable[Chunk],
+    chunks: Iterable[Chunk],
     options: Mapping[str, Any],
     workers: int,
 ) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
@@ -251,16 +264,16 @@ def _made_in_workers(
     under_way: deque[dict[str, np.ndarray]] = deque()
 
     def tasks() -> Iterator[_Task]:
-        for piece in source.chunks(size=chunk, columns=columns):
+        for piece in chunks:
             given = flat_columns(piece.events)
             under_way.append(_generated(given, emulator.study.input.weight))
             yield given, piece.file, piece.start
 
-    first = [flat_columns(piece.events) for piece in source.chunks(1, columns, stop=1)]
+    few = [flat_columns(piece.events) for piece in first]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with Crew(_start_worker, (load, options, first), processes=workers - 1) as crew:
+        with Crew(_start_worker, (load, options, few), processes=workers - 1) as crew:
             here = _worker(emulator, options)
             for _, (made, dropped, flagged) in crew.run(tasks(), ahead=2, in_order=True, here=here):
                 yield under_way.popleft(), Simulated(to_events(made), dropped, flagged)

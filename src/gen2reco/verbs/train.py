@@ -26,7 +26,7 @@ from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.features import Features, PartFeatures, SetFeatures
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.splits import TRAIN, VALIDATION, split
+from gen2reco.rows.splits import TRAIN, VALIDATION, known_pairs, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import OF_EVENT, Part, Study, load_study
@@ -244,7 +244,9 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {
-        name: join_chunks(gen, reco, study.split) if reco else Table.concatenate(gen)
+        name: join_chunks(gen, reco, study.split, study.part(name).rows.known_pairs)
+        if reco
+        else Table.concatenate(gen)
         for name, (gen, reco) in collected.items()
     }
     for name, table in tables.items():
@@ -388,7 +390,8 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
         backward = PartFeatures.fit(
             part.backward, exchanged, settings.seed, plain=models.plain_sides(part.model)
         )
-    train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
+    share = part.rows.known_pairs
+    train, validation = (_batch(features, rows, settings.seed, share) for rows in (learned, held))
     return _Prepared(part, settings, features, learned.keys, train, validation, backward)
 
 
@@ -407,8 +410,10 @@ def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
     )
 
 
-def _batch(features: Features, table: Table, seed: int) -> Batch:
+def _batch(features: Features, table: Table, seed: int, share: float) -> Batch:
+    known = torch.from_numpy(known_pairs(table.keys, share)) if share else None
     return Batch(
+        known=known,
         target=torch.from_numpy(features.encode_target(table, seed)),
         condition=torch.from_numpy(features.encode_condition(table)),
         weight=torch.from_numpy(table.weight.astype(np.float32)),
