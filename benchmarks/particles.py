@@ -281,11 +281,12 @@ def described(emulator: Emulator) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--again", action="store_true", help="train again what is there")
+    parser.add_argument("--only", nargs="+", default=list(STUDIES), choices=list(STUDIES))
     parser.add_argument("--repeats", type=int, default=3, help="timed calls of each emulator")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sample = reference_sample("wjets_particles")
-    emulators = {name: trained(name, sample, again=arguments.again) for name in STUDIES}
+    emulators = {name: trained(name, sample, again=arguments.again) for name in arguments.only}
     rates = speed(emulators, sample, arguments.repeats)
     record(
         "particles",

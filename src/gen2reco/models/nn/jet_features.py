@@ -39,7 +39,7 @@ NEAR_EM, NEAR_HAD = 0.03, 0.13
 OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 18
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
-OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 6 + OUTCOMES
+OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
 """How many numbers jets, charged particles and cells are described by."""
 
 
@@ -179,16 +179,12 @@ class Scene:
         there = chain.before >= 0
         other = np.where(there, outcome[chain.before], -1)
         ratio = np.where(there, energy[chain.before], 1.0) / np.where(there, energy, 1.0)
-        gone = chain.around(self.em, self.gen, energy * (outcome == 0))
-        seen = chain.around(self.em, self.gen, energy * (outcome != 0))
         return np.column_stack(
             [
                 there,
                 chain.distance / 0.02,
                 np.exp(-((chain.distance / 0.015) ** 2)) * there,
                 np.minimum(np.log(np.maximum(ratio, 1e-9)), 6.0) / 2.0,
-                gone / np.maximum(gone + seen, LITTLE),
-                _log(gone) / 2.0,
                 other[:, None] == np.arange(OUTCOMES),
             ]
         )

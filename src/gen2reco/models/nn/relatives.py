@@ -125,26 +125,6 @@ class Chain:
         """How many rounds there are."""
         return int(self.turn.max(initial=-1)) + 1
 
-    def around(self, cells: Cells, gen: Particles, values: Numbers) -> Numbers:
-        """Return the sum of numbers per cell over those around each that come in earlier rounds."""
-        ends = np.searchsorted(cells.jet, np.arange(gen.jets + 1))
-        out = np.zeros(len(cells))
-        lead = cells.lead
-        _earlier(ends, self.turn, gen.eta[lead], gen.phi[lead], values, out)
-        return out
-
-
-@njit(cache=True, nogil=True)
-def _earlier(ends: Any, turn: Any, eta: Any, phi: Any, values: Any, out: Any) -> None:
-    for jet in range(len(ends) - 1):
-        for i in range(ends[jet], ends[jet + 1]):
-            for k in range(ends[jet], ends[jet + 1]):
-                if turn[k] < turn[i]:
-                    step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
-                    step = min(step, 2.0 * np.pi - step)
-                    if step * step + (eta[i] - eta[k]) ** 2 < REACH * REACH:
-                        out[i] += values[k]
-
 
 @njit(cache=True, nogil=True)
 def _chain(
