@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from gen2reco.verbs.info import info
     from gen2reco.verbs.init import init
     from gen2reco.verbs.schema import schema
+    from gen2reco.verbs.score import score
     from gen2reco.verbs.simulate import simulate
     from gen2reco.verbs.train import train
+    from gen2reco.verbs.tune import tune
     from gen2reco.verbs.unfold import unfold
     from gen2reco.verbs.validate import validate
 
@@ -40,8 +42,10 @@ _HOME = {
     "open_events": "events",
     "save_emulator": "emulator",
     "schema": "verbs.schema",
+    "score": "verbs.score",
     "simulate": "verbs.simulate",
     "train": "verbs.train",
+    "tune": "verbs.tune",
     "unfold": "verbs.unfold",
     "validate": "verbs.validate",
     "write_events": "events",
@@ -61,8 +65,10 @@ __all__ = [
     "open_events",
     "save_emulator",
     "schema",
+    "score",
     "simulate",
     "train",
+    "tune",
     "unfold",
     "validate",
     "write_events",

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 
 from gen2reco import __version__
-from gen2reco.cli.judging import compare, validate
-from gen2reco.cli.learning import demo, init, train
+from gen2reco.cli.judging import compare, score, validate
+from gen2reco.cli.learning import demo, init, train, tune
 from gen2reco.cli.looking import info, schema
 from gen2reco.cli.making import generate, simulate, unfold
 from gen2reco.errors import Gen2RecoError
@@ -88,5 +88,9 @@ def _options(
     pass
 
 
-for verb in (init, demo, train, simulate, generate, unfold, validate, compare, info, schema):
+VERBS = (
+    *(init, demo, train, tune, simulate, generate, unfold),
+    *(validate, compare, score, info, schema),
+)
+for verb in VERBS:
     app.command()(verb)
