@@ -25,7 +25,7 @@ from gen2reco.validation.distances import wasserstein
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.settings import Settings
 from gen2reco.verbs.train import read_tables
-from record import ROOT, gflops, record, reference_sample
+from record import MODELS, ROOT, gflops, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gen2reco.emulator import Emulator
     from gen2reco.rows.tables import Table
 
-MODELS = ROOT / "benchmarks" / "models"
 NETWORK = {"couplings": 8, "hidden": [96, 96], "bins": 12, "dropout": 0.05}
 KINDS: dict[str, dict[str, Any]] = {
     "mixed": {"kind": "mixed", "continuous": NETWORK},
@@ -203,7 +202,7 @@ def main() -> None:
             train(made, sample, path, resume=True)
         emulator = load_emulator(path)
         table = read_tables(made, open_events(sample))[0]["jets"]
-        found = judge(made, emulator, table.take(split(table.keys) == VALIDATION))
+        found = judge(made, emulator, table.take(split(table.keys, made.split) == VALIDATION))
         provenance = emulator.provenance
         history = provenance["history"]["jets"][0]
         models[kind] = {

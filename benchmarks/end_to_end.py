@@ -51,7 +51,7 @@ class Plan:
 
 PLANS = {
     "wjet": Plan(
-        300_000, (100_000, 1_000_000, 3_000_000), 6_000_000, {"parquet": 150, "root": 120}
+        300_000, (100_000, 1_000_000, 3_000_000), 20_000_000, {"parquet": 150, "root": 120}
     ),
     "hmumu": Plan(100_000, (100_000, 300_000, 600_000), 600_000, {"parquet": 35, "root": 30}),
 }
@@ -83,7 +83,7 @@ def child(model: Path, sample: Path, output: Path, workers: int, warm: Path | No
     print(
         json.dumps(
             {
-                "events_per_second": done.generated / seconds,
+                "events_per_second": done.read / seconds,
                 "seconds": seconds,
                 "cpu_seconds": cpu_seconds() - used,
                 "written": done.events,

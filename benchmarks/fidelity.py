@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gen2reco import Study, load_emulator, load_study, train, validate
 from gen2reco.training import show_progress
-from record import RESULTS, ROOT, record, reference_sample
+from record import MODELS, RESULTS, judged, record, reference_sample, say
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-MODELS = ROOT / "benchmarks" / "models"
 BARS = {
     "c2st_excess": 0.006,
     "median_floor_ratio": 1.3,
@@ -136,22 +131,10 @@ def main() -> None:
         record("fidelity", {"sample": "wjet.parquet", "bars": BARS, "studies": results})
 
 
-def judged(report: Path, digest: str) -> bool:
-    """Whether a report on the emulator with this digest is there."""
-    file = report / "report.json"
-    if not file.is_file():
-        return False
-    return bool(json.loads(file.read_text(encoding="utf-8"))["provenance"]["emulator"] == digest)
-
-
 def earlier() -> dict[str, Any]:
     """Results of studies that were judged before."""
     file = RESULTS / "fidelity.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))["studies"]) if file.is_file() else {}
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

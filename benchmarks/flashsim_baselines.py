@@ -25,7 +25,7 @@ from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rng import noise
 from gen2reco.training import show_progress
 from gen2reco.verbs.train import read_tables
-from record import ROOT, record, reference_sample
+from record import MODELS, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from gen2reco.models.protocol import Model
     from gen2reco.rows.tables import Table
 
-MODELS = ROOT / "benchmarks" / "models"
 STUDIES = ("jets-flashsim", "jets-vae")
 PUBLISHED = {"kind": "flashsim"}
 """FlashSim's flow at its published size: the defaults of the family."""

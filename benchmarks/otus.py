@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +23,12 @@ import torch
 from scipy.stats import spearmanr
 
 from gen2reco import load_emulator, load_study, open_events, train
-from gen2reco.emulator.blocks import BLOCK
-from gen2reco.errors import StudyError
-from gen2reco.rng import noise
 from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.splits import TEST, TRAIN, split
-from gen2reco.rows.tables import build_table
+from gen2reco.rows.splits import TEST, TRAIN, halves, split
 from gen2reco.validation.distances import kolmogorov, w2_squared
-from gen2reco.verbs.samples import emulated, read_judged
-from record import RESULTS, ROOT, record, reference_sample
+from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.samples import emulated
+from record import MODELS, RESULTS, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-MODELS = ROOT / "benchmarks" / "models"
 SPLITS = 20
 SLICE_SPLITS = 5
 SLICES = 200
@@ -64,6 +60,9 @@ class Process:
         reco: objects on the RECO side.
         derived: names -> function of four-momenta [n, objects, 4] (px, py, pz, E).
         limits: smallest pt and largest |eta| per RECO object; 0: none.
+        written: definitions that hold for simulated events: objects are what was written, whether
+            inside the thresholds or not.
+        control: expression on GEN that both a training by itself and the events kept from it use.
     """
 
     sample: str
@@ -72,6 +71,8 @@ class Process:
     reco: tuple[str, ...]
     derived: Mapping[str, Callable[[Numbers], Numbers]]
     limits: tuple[tuple[float, float], ...]
+    written: Mapping[str, str] = field(default_factory=dict)
+    control: str = ""
 
 
 def mass(momenta: Numbers, *objects: int) -> Numbers:
@@ -105,10 +106,11 @@ PROCESSES = {
             "pt_Z": lambda p: np.hypot(*p[:, :, :2].sum(1).T),
         },
         ((10.0, 2.5), (10.0, 2.5)),
+        control="pt(minus, plus) < 15",
     ),
     "ttbar": Process(
         "ttbar_partons",
-        {"ours": "ttbar", "OTUS": "ttbar-otus"},
+        {"ours": "ttbar", "OTUS": "ttbar-otus", "flow on pairs": "ttbar-paired"},
         ("gen_electron", "gen_neutrino", "gen_b", "gen_bbar", "gen_up", "gen_down"),
         ("electron", "MET", "jet_1", "jet_2", "jet_3", "jet_4"),
         {
@@ -117,16 +119,24 @@ PROCESSES = {
             "m_t hadronic": lambda p: hadronic(p)[1],
         },
         ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
+        written={"jets": "where(Jet, pt > 0)"},
     ),
 }
 
 
-def momenta_of(events: ak.Array, study: Study, names: tuple[str, ...]) -> Numbers:
+def momenta_of(
+    events: ak.Array,
+    study: Study,
+    names: tuple[str, ...],
+    written: Mapping[str, str] | None = None,
+) -> Numbers:
     """px, py, pz, E of named objects of a study, [n, objects, 4]; MET has pz = 0."""
-    space = Namespace(events, study.define)
+    space = Namespace(events, {**study.define, **(written or {})})
 
-    def column(name: str, field: str) -> Numbers:
-        return np.asarray(space.evaluate(f"{name}.{field}").values, np.float64)
+    def column(name: str, part: str) -> Numbers:
+        found = space.evaluate(f"{name}.{part}")
+        assert found.valid.all(), f"an event has no {name}"
+        return np.asarray(found.values, np.float64)
 
     fields = ("px", "py", "pz", "energy")
     return np.stack([np.stack([column(n, f) for f in fields], 1) for n in names], 1)
@@ -277,36 +287,20 @@ def as_reco(process: Process, gen: Numbers) -> Numbers:
     return made
 
 
-def unfolded(process: Process, emulator: Emulator, events: ak.Array) -> Numbers | None:
-    """px, py, pz, E of E(x) for every event; None for a family without an encoder."""
-    trained = emulator.parts[0]
-    model: Any = trained.members[0]
-    if not hasattr(model, "unfold"):
-        return None
-    table = build_table(emulator.study, trained.part, events, targets=True)
-    target = torch.from_numpy(trained.features.encode_target(table, 1))
-    random = noise(table.keys, seed=1, part="unfold", normal=model.unfold_noise.normal)
-    pieces = []
-    try:
-        with torch.inference_mode():
-            for first in range(0, len(target), BLOCK):
-                rows = slice(first, first + BLOCK)
-                pieces.append(model.unfold(target[rows], torch.from_numpy(random[rows])))
-    except StudyError:  # learned without an encoder
-        return None
-    flat = torch.cat(pieces).double().numpy().reshape(len(table), len(process.gen), 3)
-    masses = [particle.mass for particle in model.config.gen]
-    energy = np.sqrt((flat**2).sum(2) + np.square(masses))
-    return np.concatenate([flat, energy[..., None]], 2)
+def trained_emulator(study: str, sample: Path, region: str = "") -> tuple[Emulator, float]:
+    """The emulator of a study and the processor's seconds that its training took.
 
-
-def trained_emulator(study: str, sample: Path) -> tuple[Emulator, float]:
-    """The emulator of a study and the processor's seconds that its training took."""
-    path = MODELS / study
-    clock = MODELS / f"{study}.seconds.json"
+    Args:
+        study: its name.
+        sample: file of events.
+        region: further condition on the events that are learned.
+    """
+    name = f"{study}{'-control' if region else ''}"
+    path, clock = MODELS / name, MODELS / f"{name}.seconds.json"
     if not path.exists():
+        select = f"({load_study(study).select}) and {region}"
         begin = time.process_time()
-        train(study, sample, path, resume=True)
+        train(study, sample, path, overrides={"select": select} if region else {}, resume=True)
         clock.write_text(json.dumps(time.process_time() - begin))
     seconds = json.loads(clock.read_text()) if clock.exists() else 0.0
     return load_emulator(path), seconds
@@ -317,61 +311,165 @@ def run(name: str) -> dict[str, Any]:
     process = PROCESSES[name]
     sample = reference_sample(process.sample)
     emulators = {how: trained_emulator(study, sample) for how, study in process.studies.items()}
-    study = load_study(process.studies["ours"])
-    source = open_events(sample)
-    ours = emulators["ours"][0]
-    events, _, _ = read_judged(ours, source, test_only=False)
-    part = split({key: np.asarray(events[key]) for key in ("run", "luminosityBlock", "event")})
+    if process.control:
+        ours = process.studies["ours"]
+        emulators["ours, from the control region"] = trained_emulator(ours, sample, process.control)
+    emulator, _ = emulators["ours"]
+    study, source = emulator.study, open_events(sample)
+    events = read_judged(emulator, source, test_only=False).events
+    part = split(
+        {key: np.asarray(events[key]) for key in ("run", "luminosityBlock", "event")}, study.split
+    )
     learned, test = events[part == TRAIN], events[part == TEST]
     gen, truth = momenta_of(test, study, process.gen), momenta_of(test, study, process.reco)
-    learned_gen = momenta_of(learned, study, process.gen)
-    learned_reco = momenta_of(learned, study, process.reco)
-    rng = np.random.default_rng(2)
-    resplits = [rng.permutation(len(test)) for _ in range(SPLITS)]
     start = as_reco(process, gen)
-    samples = {"identity": start}
-    samples["Gaussian smearing"] = smeared(gen, as_reco(process, learned_gen), learned_reco, start)
-    for how, (emulator, _) in emulators.items():
-        made = emulated(emulator, test, seed=7)
-        samples[how] = momenta_of(made, emulator.study, process.reco)
+    samples = {
+        "identity": start,
+        "Gaussian smearing": smeared(
+            gen,
+            as_reco(process, momenta_of(learned, study, process.gen)),
+            momenta_of(learned, study, process.reco),
+            start,
+        ),
+    }
+    unfolded = {"null": gen, "RECO": truth}
+    for how, (one, _) in emulators.items():
+        samples[how] = momenta_of(
+            emulated(one, test, seed=7), one.study, process.reco, process.written
+        )
+        if one.unfolds:
+            back = one.backward()
+            unfolded[how] = momenta_of(back.simulate(test, seed=7), back.study, process.gen)
+    rng = np.random.default_rng(2)
+    resplits = [rng.permutation(len(gen)) for _ in range(SPLITS)]
     results: dict[str, Any] = {
-        "test_events": len(test),
+        "test_events": len(gen),
         "events_with_reco": len(events) / source.entries,
-        "training_events": {
-            how: emulator.provenance["rows"]["event"] for how, (emulator, _) in emulators.items()
+        "training_rows": {
+            how: one.provenance["rows"]["event"]["training"] for how, (one, _) in emulators.items()
         },
         "training_cpu_seconds": {how: round(s, 1) for how, (_, s) in emulators.items() if s},
         "null": judged(process, gen, truth, truth, resplits),
         "methods": {
             how: judged(process, gen, truth, made, resplits) for how, made in samples.items()
         },
+        "unfolding": {
+            how: {
+                name: compared(derive(gen), derive(made), resplits)
+                for name, derive in process.derived.items()
+                if not name.startswith("m_W") and not name.startswith("m_t ")
+            }
+            for how, made in unfolded.items()
+        },
     }
-    results["unfolding"] = unfolding(process, emulators, test, gen, truth, resplits)
+    if process.control:
+        results["outside_control_region"] = outside(truth, samples)
     return results
 
 
-def unfolding(
-    process: Process,
-    emulators: Mapping[str, tuple[Emulator, float]],
-    test: ak.Array,
-    gen: Numbers,
-    truth: Numbers,
-    resplits: list[Numbers],
-) -> dict[str, Any]:
-    """E(x) against z for the derived quantities, beside RECO taken as GEN and the null."""
-    samples = {"null": gen, "RECO": truth}
-    for how, (emulator, _) in emulators.items():
-        found = unfolded(process, emulator, test)
-        if found is not None:
-            samples[how] = found
-    return {
-        how: {
-            name: compared(derive(gen), derive(made), resplits)
-            for name, derive in process.derived.items()
-            if not name.startswith("m_W") and not name.startswith("m_t ")
-        }
-        for how, made in samples.items()
+def outside(truth: Numbers, simulated: dict[str, Numbers]) -> dict[str, Any]:
+    """KS of the mass of the pair for events that the control region has not, over its null."""
+    beyond = np.hypot(*truth[:, :, :2].sum(1).T) >= 15
+    rng = np.random.default_rng(5)
+    resplits = [rng.permutation(int(beyond.sum())) for _ in range(SPLITS)]
+    true = mass(truth[beyond], 0, 1)
+    null = compared(true, true, resplits)["ks"]
+    return {"events": int(beyond.sum()), "ks_null": null} | {
+        how: compared(true, mass(made[beyond], 0, 1), resplits)["ks"] / null
+        for how, made in simulated.items()
     }
+
+
+def variable_jets() -> dict[str, dict[str, float]]:
+    """Four to six jets (study `ttbar-jets`): their number and the pt of those that not all have.
+
+    The error of a share and the KS of the null are those of half of the test events.
+    """
+    emulator, _ = trained_emulator("ttbar-jets", reference_sample("ttbar_partons"))
+    study, source = emulator.study, open_events(reference_sample("ttbar_partons"))
+    test = read_judged(emulator, source, test_only=True).events
+    made = emulated(emulator, test, seed=7)
+    side = halves({name: np.asarray(test[name]) for name in ("run", "luminosityBlock", "event")})
+
+    def pt_of(events: ak.Array, half: int, place: int) -> Numbers:
+        found = Namespace(events[side == half], study.define).evaluate(f"nth(jets, {place}).pt")
+        return np.asarray(found.values, np.float64)[found.valid]
+
+    first, second, fast = (
+        [pt_of(*which, place) for place in range(6)] for which in ((test, 0), (test, 1), (made, 1))
+    )
+    rows: dict[str, dict[str, float]] = {}
+    for place in (4, 5):
+        share = [len(pts[place]) / len(pts[0]) for pts in (first, second, fast)]
+        rows[f"share with jet {place + 1}"] = {
+            "truth, first half": share[0],
+            "truth, second half": share[1],
+            "ours": share[2],
+            "error": float(np.sqrt(share[0] * (1 - share[0]) / len(first[0]))),
+        }
+        rows[f"KS of the pt of jet {place + 1}"] = {
+            "truth, second half": kolmogorov(second[place], first[place])[0],
+            "ours": kolmogorov(fast[place], first[place])[0],
+        }
+    return rows
+
+
+def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of a process as tables: name -> row -> method -> figure."""
+    null, methods = result["null"], result["methods"]
+    everything = {"null": null, **methods}
+    found: dict[str, dict[str, Any]] = {
+        "samples": {
+            "test events": {"events": result["test_events"]},
+            **{
+                f"training rows, {how}": {"events": rows}
+                for how, rows in result["training_rows"].items()
+            },
+        },
+        "processor seconds of training": {
+            how: {"seconds": seconds} for how, seconds in result["training_cpu_seconds"].items()
+        },
+        "KS over the median of the null": {
+            name: {"null": one["ks"]}
+            | {how: made["quantities"][name]["ks"] / one["ks"] for how, made in methods.items()}
+            for name, one in null["quantities"].items()
+        },
+    }
+    for title, key in (("W2 squared [GeV squared]", "w2_squared"), ("chi2 per bin", "chi2_ndf")):
+        found[title] = {
+            name: {how: made["quantities"][name][key] for how, made in everything.items()}
+            for name in null["quantities"]
+        }
+    found["W2 squared [GeV squared]"]["sliced, all momenta"] = {
+        how: made["sw2_squared"] for how, made in everything.items()
+    }
+    found["physicality"] = {
+        f"response of {name}, {key.replace('_', ' ')}": {
+            "truth": truth[key],
+            **{how: made["response"][name][key] for how, made in methods.items()},
+        }
+        for name, truth in null["response"].items()
+        for key in ("median", "half_width", "share")
+    }
+    found["physicality"] |= {
+        f"rank correlation with the truth, {name}": {
+            how: made["rank_correlation"][name] for how, made in methods.items()
+        }
+        for name in null["rank_correlation"]
+    }
+    found["physicality"]["share inside the thresholds"] = {
+        "truth": null["inside_thresholds"],
+        **{how: made["inside_thresholds"] for how, made in methods.items()},
+    }
+    unfolded = result["unfolding"]
+    found["unfolding, KS"] = {
+        name: {how: made[name]["ks"] for how, made in unfolded.items()} for name in unfolded["null"]
+    }
+    if "outside_control_region" in result:
+        found["outside the control region, KS of m_Z over the null"] = {
+            "m_Z": result["outside_control_region"]
+        }
+    return found
 
 
 def main() -> None:
@@ -380,28 +478,18 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     file = RESULTS / "otus.json"
-    results = json.loads(file.read_text(encoding="utf-8"))["processes"] if file.is_file() else {}
+    results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name in arguments.only or PROCESSES:
-        results[name] = run(name)
-        record("otus", {"splits": SPLITS, "processes": results})
-        print(table(results[name]))
-
-
-def table(result: Mapping[str, Any]) -> str:
-    """KS over the null's median for every quantity and method, as text."""
-    methods = result["methods"]
-    lines = [f"{'':22}{'null':>8}" + "".join(f"{how:>19}" for how in methods)]
-    for name, null in result["null"]["quantities"].items():
-        ratios = [methods[how]["quantities"][name]["ks"] / null["ks"] for how in methods]
-        lines.append(f"{name:22}{null['ks']:8.4f}" + "".join(f"{ratio:19.2f}" for ratio in ratios))
-    for name, truth in result["null"]["response"].items():
-        pair = [f"{truth['median']:.4f} {truth['half_width']:.4f}"]
-        for how in methods:
-            one = methods[how]["response"][name]
-            pair.append(f"{one['median']:.4f} {one['half_width']:.4f}")
-        lines.append(f"response {name:10}" + "".join(f"{text:>19}" for text in pair))
-    lines.append(f"unfolding: {json.dumps(result['unfolding'])}")
-    return "\n".join(lines)
+        made = {f"{name}: {title}": rows for title, rows in tables(run(name)).items()}
+        if name == "ttbar":
+            made["ttbar: four to six jets"] = variable_jets()
+        others = {
+            title: rows
+            for title, rows in results.items()
+            if title.partition(": ")[0] in set(PROCESSES) - {name}
+        }
+        results = others | made
+        record("otus", results)
 
 
 if __name__ == "__main__":

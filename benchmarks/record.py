@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+MODELS = ROOT / "benchmarks" / "models"
+"""Emulators and reports; one that is there is not made again."""
 REFERENCE = ROOT.parent / "shared" / "data"
 DELPHES_EVENTS_PER_SECOND = {"wjet": 380.0, "hmumu": 300.0}
 """Delphes 3.5, CMS card; the core's 2048 x 2048 float32 product runs at DELPHES_GFLOPS."""
@@ -25,6 +28,19 @@ def reference_sample(name: str) -> Path:
     if not path.is_file():
         raise SystemExit(f"this benchmark needs the reference sample {path}, which is not there")
     return path
+
+
+def judged(report: Path, digest: str) -> bool:
+    """Whether a report on the emulator with this digest is there."""
+    file = report / "report.json"
+    if not file.is_file():
+        return False
+    return bool(json.loads(file.read_text(encoding="utf-8"))["provenance"]["emulator"] == digest)
+
+
+def say(line: str) -> None:
+    """Say what goes on, on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, Any]:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 ELSEWHERE = {"semver.org"}
-NOT_OURS = {"--editable"}
+NOT_OURS = {"--account", "--editable", "--nthreads", "--time"}
 """Options in the texts that belong to other programs."""
 
 
@@ -92,7 +92,11 @@ def options() -> dict[str, set[str]]:
     """Verb -> its options."""
     group = typer.main.get_command(app)
     return {
-        name: {"--help", "-h", *(text for param in command.params for text in param.opts)}
+        name: {
+            "--help",
+            "-h",
+            *(text for param in command.params for text in (*param.opts, *param.secondary_opts)),
+        }
         for name, command in group.commands.items()
     }
 

@@ -43,7 +43,7 @@ class Files:
 
     @property
     def is_list(self) -> dict[str, bool]:
-        plain = ("run", "lum", "ev", "GenMET", "MET")
+        plain = ("run", "lum", "ev", "GenMET", "MET", "jet")
         return {name: not name.startswith(plain) for name in self.columns}
 
 
@@ -60,6 +60,9 @@ EVERYTHING = Files(
         *(f"GenJet_{f}" for f in ("nBHadrons", "nCHadrons", "nConstituents", "leadMuonPt")),
         *(f"GenPart_{f}" for f in ("pt", "eta", "phi", "pdgId", "isPrompt")),
         *(f"LHEPart_{f}" for f in ("pt", "eta", "phi", "mass", "pdgId")),
+        "jet",
+        *(f"{c}_{f}" for c in ("PFCand", "GenPFCand") for f in ("pt", "eta", "phi")),
+        *(f"{c}_{f}" for c in ("PFCand", "GenPFCand") for f in ("pdgId", "charge")),
         *(f"Electron_{f}" for f in ("pt", "eta", "phi", "mass", "charge", "pfRelIso04_all")),
         *(f"Photon_{f}" for f in ("pt", "eta", "phi")),
     )

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from gen2reco.study import Study, load_study
     from gen2reco.verbs.compare import compare
     from gen2reco.verbs.demo import demo
+    from gen2reco.verbs.export import export
     from gen2reco.verbs.generate import generate
     from gen2reco.verbs.info import info
     from gen2reco.verbs.init import init
+    from gen2reco.verbs.merge import merge
     from gen2reco.verbs.schema import schema
     from gen2reco.verbs.score import score
     from gen2reco.verbs.simulate import simulate
+    from gen2reco.verbs.status import status
+    from gen2reco.verbs.submit import submit
     from gen2reco.verbs.train import train
     from gen2reco.verbs.tune import tune
     from gen2reco.verbs.unfold import unfold
@@ -34,16 +38,20 @@ _HOME = {
     "Study": "study",
     "compare": "verbs.compare",
     "demo": "verbs.demo",
+    "export": "verbs.export",
     "generate": "verbs.generate",
     "info": "verbs.info",
     "init": "verbs.init",
     "load_emulator": "emulator",
     "load_study": "study",
+    "merge": "verbs.merge",
     "open_events": "events",
     "save_emulator": "emulator",
     "schema": "verbs.schema",
     "score": "verbs.score",
     "simulate": "verbs.simulate",
+    "status": "verbs.status",
+    "submit": "verbs.submit",
     "train": "verbs.train",
     "tune": "verbs.tune",
     "unfold": "verbs.unfold",
@@ -57,16 +65,20 @@ __all__ = [
     "Study",
     "compare",
     "demo",
+    "export",
     "generate",
     "info",
     "init",
     "load_emulator",
     "load_study",
+    "merge",
     "open_events",
     "save_emulator",
     "schema",
     "score",
     "simulate",
+    "status",
+    "submit",
     "train",
     "tune",
     "unfold",

@@ -194,3 +194,17 @@ def test_events_in_memory(hmumu_model, capsys):
     again = batches[0][(batches[0].event == 3) & (batches[0].replica == 1)]
     assert first.Jet.pt.tolist() == again.Jet.pt.tolist()
     assert batches[0].GenMET.pt[::2].tolist() == pytest.approx(gen.GenMET.pt.tolist())
+
+
+def test_partitions_do_not_change_a_histogram(small_emulator, gen_file, capsys):
+    module = load("dask_partitions")
+    try:
+        module.PARTITION = 700
+        many = module.main(str(small_emulator), str(gen_file))
+        module.PARTITION = 10_000
+        one = module.main(str(small_emulator), str(gen_file))
+    finally:
+        del sys.modules["dask_partitions"]
+    assert "in 5 partitions" in capsys.readouterr().out
+    assert one.sum(flow=True).value > 2900
+    assert np.array_equal(many.values(flow=True), one.values(flow=True))

@@ -55,7 +55,8 @@ def test_quantile_needs_its_nine_conditions():
 def test_schema_covers_all_families():
     schema = models.config_schema()
     families = schema["discriminator"]["mapping"]
-    known = {"classifier", "flashsim", "flow", "mixed", "quantile", "transport", "vae"}
+    known = {"chamfer-vae", "classifier", "flashsim", "flow", "mixed", "quantile", "sets"}
+    known |= {"transport", "vae"}
     assert set(families) == known
     for reference in families.values():
         settings = schema["$defs"][reference.rsplit("/", 1)[-1]]

@@ -12,6 +12,8 @@ from gen2reco.errors import StudyError
 from gen2reco.models.nn import slices
 from gen2reco.models.nn.momenta import Particle, energies, pack, quantities, transverse, unpack
 from gen2reco.models.protocol import Batch, Noise, Shape
+from gen2reco.study import Training
+from gen2reco.training import fit
 from gen2reco.validation.distances import w2_squared
 
 ELECTRON = {"mass": 0.0005, "like": "electron", "least_pt": 10.0, "most_eta": 2.5}
@@ -232,6 +234,29 @@ def test_stages_follow_the_steps():
     assert model.eval().terms() == model.config.stages[-1]
 
 
+def test_the_rate_of_a_stage_is_a_factor_on_the_learning_rate(tmp_path):
+    """Half the rate and twice the factor are the same training."""
+    weights = []
+    for rate, factor in ((2e-3, 1.0), (4e-3, 0.5), (4e-3, 1.0)):
+        torch.manual_seed(1)
+        block = {**ZEE, "stages": [{"steps": 1}, {"rate": factor}]}
+        model = models.build(block, Shape(6, 6))
+        model.step += 1  # past the first stage
+        settings = Training(
+            epochs=2, batch=100, learning_rate=rate, schedule="constant", optimizer="adam"
+        )
+        fit(
+            model,
+            rows(Shape(6, 6)),
+            rows(Shape(6, 6)),
+            settings,
+            folder=tmp_path / str(len(weights)),
+        )
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.allclose(weights[0], weights[1], rtol=1e-6, atol=1e-9)
+    assert not torch.allclose(weights[0], weights[2], rtol=1e-3)
+
+
 def test_thresholds_hold_and_jets_fall_in_pt():
     model = built(FORMS["ours"])
     condition = torch.randn(500, 6) * 12
@@ -292,3 +317,25 @@ def test_learns_a_response_from_samples_that_are_no_pairs():
     ]
     assert ratios[0].median().item() == pytest.approx(ratios[1].median().item(), abs=0.006)
     assert ratios[0].std().item() == pytest.approx(ratios[1].std().item(), rel=0.2)
+
+
+def test_known_pairs_alone_tell_median_and_width():
+    """Half of the rows are pairs: the score of two draws has its minimum at the true response."""
+    torch.manual_seed(3)
+    block = {**ZEE, "stages": [{"simulated": 0.0, "unfolded": 0.0, "reconstruction": 0.0}]}
+    model = models.build(block, Shape(6, 6)).train()
+    z = 40.0 * torch.randn(1200, 6)
+    x = (z.reshape(-1, 2, 3) * (0.85 + 0.06 * torch.randn(1200, 2, 1))).flatten(1)
+    known = torch.arange(1200) % 2 == 0
+    x[~known] = 5.0  # is not looked at
+    assert float(model.loss(Batch(x, z, torch.ones(1200)), "decoder").detach()) == 0
+    optimizer = torch.optim.Adam(model.decoder.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(Batch(x, z, torch.ones(1200), known), "decoder").backward()
+        optimizer.step()
+    made = model.eval().sample(z, noise_for(model.noise, 1200)).detach()
+    hard = z.reshape(-1, 2, 3)[..., :2].norm(dim=2) > 25.0  # far from the threshold
+    ratio = (made.reshape(-1, 2, 3).norm(dim=2) / z.reshape(-1, 2, 3).norm(dim=2))[hard]
+    assert ratio.median().item() == pytest.approx(0.85, abs=0.015)
+    assert ratio.std().item() == pytest.approx(0.06, rel=0.25)

@@ -411,10 +411,9 @@ def test_given_columns_of_reco_serve_the_fit_alone(wjet_columns, available):
     assert not any(name.startswith(("Jet_", "Muon_", "MET_")) for name in needed)
 
 
-def test_rows_that_are_not_there_yet(wjet_columns):
-    study = small(part={"rows": {"kind": "set"}})
-    with pytest.raises(StudyError, match="rows of kind 'set' with pairing 'paired' are not"):
-        build_table(study, study.parts[0], wjet_columns(3), targets=False)
+def test_sets_need_collections():
+    with pytest.raises(ValueError, match="rows of kind 'set' need both `gen` and `reco`"):
+        small(part={"rows": {"kind": "set"}})
 
 
 @pytest.mark.slow

@@ -5,7 +5,16 @@ import pytest
 
 from gen2reco.errors import TrainingError
 from gen2reco.rng import Keys
-from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, TRAIN, VALIDATION, halves, sides, split
+from gen2reco.rows.splits import (
+    GEN_SIDE,
+    RECO_SIDE,
+    TRAIN,
+    VALIDATION,
+    halves,
+    known_pairs,
+    sides,
+    split,
+)
 from gen2reco.rows.tables import build_table
 from gen2reco.rows.unpaired import join_chunks, join_sides
 from gen2reco.study import Split, Study
@@ -102,6 +111,25 @@ def test_a_side_needs_nothing_of_the_other(columns):
     assert len(gen) == np.count_nonzero(sides(columns) == GEN_SIDE)
     assert not gen.target
     assert not table.condition
+
+
+def test_known_pairs_stand_beside_themselves(columns):
+    """A fifth of the events on both sides, as pairs; the others serve one side alone."""
+    table = read_tables(study(known_pairs=0.2), Source(columns))[0]["event"]
+    known = known_pairs(table.keys, 0.2)
+    z, x = table.condition["z"], table.target["x"]
+    assert (z[known] == x[known]).all()
+    assert not set(z[~known]) & set(x[~known])
+    assert not set(z[known]) & set(x[~known])
+    learned = split(columns, Split()) <= VALIDATION
+    assert known.sum() == np.count_nonzero(known_pairs(columns, 0.2) & learned)
+    part = split(table.keys, Split())
+    assert (split(columns, Split())[x.astype(int) - 1] == part).all()
+
+
+def test_known_pairs_are_for_rows_without_pairs():
+    with pytest.raises(ValueError, match="else all pairs are known"):
+        study(known_pairs=0.2, pairing="paired")
 
 
 def test_judged_rows_are_pairs(columns):

@@ -82,7 +82,7 @@ def test_simulate_prints_json_for_machines(small_emulator, gen_file, tmp_path):
     done = run("simulate", small_emulator, gen_file, "-o", tmp_path / "reco.parquet", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["generated"] == 3000
+    assert result["read"] == 3000
     assert result["events"] + sum(result["dropped"].values()) == 3000
 
 

@@ -114,7 +114,7 @@ class TestIds:
             ]
         )
         made = simulate(small_emulator, stored(tmp_path, twice), tmp_path / "reco.parquet")
-        assert made.generated == 120
+        assert made.read == 120
 
 
 class TestOptions:

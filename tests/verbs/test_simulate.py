@@ -147,7 +147,7 @@ def test_workers_do_not_change_a_byte(small_emulator, gen_file, reco, tmp_path, 
     result = simulate(small_emulator, gen_file, path, chunk=300, workers=2)
     assert 1 <= len(mine) < 10
     assert path.read_bytes() == reco.read_bytes()
-    assert result.generated == 3000
+    assert result.read == 3000
 
 
 def test_a_killed_worker_is_one_clear_error_and_leaves_no_file(small_emulator, gen_file, tmp_path):
@@ -235,7 +235,7 @@ def test_root_output_counts_every_gen_event(small_emulator, gen_file, tmp_path):
     result = simulate(small_emulator, gen_file, tmp_path / "reco.root")
     with uproot.open(tmp_path / "reco.root") as file:
         assert file["Events"].num_entries == result.events
-        assert sum(file["Runs"]["genEventCount"].array()) == 3000 == result.generated
+        assert sum(file["Runs"]["genEventCount"].array()) == 3000 == result.read
     assert result.events + sum(result.dropped.values()) == 3000
 
 

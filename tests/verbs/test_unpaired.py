@@ -1,11 +1,14 @@
 """Studies without pairs from file to file: train, simulate, judge."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gen2reco import load_emulator, open_events, simulate, train
+from gen2reco import load_emulator, load_study, open_events, simulate, train, unfold
+from gen2reco.errors import StudyError
 from gen2reco.events import flat_columns
 
 EVENTS = 3000
@@ -79,3 +82,64 @@ def test_the_saved_copy_has_both_directions(trained):
     assert model.noise.normal == 6
     assert model.unfold_noise.normal == 6
     assert model.shape.conditions == model.shape.targets == 6
+
+
+def test_the_encoder_writes_gen(sample, trained):
+    """RECO in, LHEPart out: near the truth after the identity start, the same in any chunks."""
+    paths = [sample.with_name(f"gen-{number}.parquet") for number in range(3)]
+    result = unfold(trained.path, sample, paths[0], draws=2)
+    unfold(trained.path, sample, paths[1], draws=2, chunk=700)
+    unfold(trained.path, sample, paths[2], draws=2, workers=2)
+    assert paths[0].read_bytes() == paths[1].read_bytes() == paths[2].read_bytes()
+    whole = EVENTS - EVENTS // 10
+    assert (result.read, result.events) == (EVENTS, 2 * whole)
+    made = flat_columns(next(open_events(paths[0]).chunks()).events)
+    assert "Electron_pt" not in made
+    pdg_id = made["LHEPart_pdgId"].content.reshape(-1, 2)
+    assert (np.sort(pdg_id, axis=1) == [-11, 11]).all()
+    there = flat_columns(next(open_events(sample).chunks()).events)
+    events = np.searchsorted(there["event"], made["event"])
+    electron = np.argmax(pdg_id == 11, axis=1)
+    truth = there["LHEPart_pt"].content.reshape(-1, 2)[events, 0]
+    unfolded = made["LHEPart_pt"].content.reshape(-1, 2)[np.arange(2 * whole), electron]
+    assert np.median(np.abs(unfolded / truth - 1)) < 0.1
+
+
+def test_listed_objects_are_written_where_their_condition_holds(sample, trained):
+    emulator = trained.emulator
+    part = emulator.parts[0].part
+    fields = {
+        **part.output["Electron"],
+        "where": ["hypot(minus_px, minus_py) > 35", "hypot(plus_px, plus_py) > 35"],
+    }
+    chosen = part.model_copy(update={"output": {"Electron": fields}})
+    study = emulator.study.model_copy(update={"parts": (chosen,)})
+    fewer = replace(emulator, study=study, parts=(replace(emulator.parts[0], part=chosen),))
+    events = next(open_events(sample).chunks()).events[:500]
+    every, some = (flat_columns(one.simulate(events)) for one in (emulator, fewer))
+    assert "Electron_where" not in some
+    kept = every["Electron_pt"].content > 35
+    assert 0 < kept.sum() < len(kept)
+    for name in ("pt", "charge"):
+        assert (some[f"Electron_{name}"].content == every[f"Electron_{name}"].content[kept]).all()
+    counts = np.add.reduceat(kept.astype(int), every["Electron_pt"].offsets[:-1])
+    assert (np.diff(some["Electron_pt"].offsets) == counts).all()
+
+
+def test_where_is_for_lists():
+    with pytest.raises(StudyError, match="chooses among listed objects"):
+        load_study("wjet", {"parts.0.output.Jet.where": "jet_pt > 20"})
+
+
+def test_draws_of_the_two_directions_are_independent(trained):
+    emulator = trained.emulator
+    back = emulator.backward()
+    assert back.study.direction == "unfold"
+    assert back.parts[0].part.name != emulator.parts[0].part.name  # the name is in the key
+    assert back.backward() is back
+
+
+def test_a_decoder_alone_does_not_unfold(sample, tmp_path):
+    settings = TINY | {"model.decoder_alone": True}
+    with pytest.raises(StudyError, match="`unfolded` is for a family that runs both ways"):
+        train("zee", sample, tmp_path / "model", overrides=settings)

@@ -16,10 +16,12 @@ from typing import Annotated
 import typer
 
 from gen2reco import __version__
+from gen2reco.cli.exporting import export
 from gen2reco.cli.judging import compare, score, validate
 from gen2reco.cli.learning import demo, init, train, tune
 from gen2reco.cli.looking import info, schema
 from gen2reco.cli.making import generate, simulate, unfold
+from gen2reco.cli.spreading import merge, status, submit
 from gen2reco.errors import Gen2RecoError
 
 app = typer.Typer(
@@ -89,7 +91,7 @@ def _options(
 
 
 VERBS = (
-    *(init, demo, train, tune, simulate, generate, unfold),
+    *(init, demo, train, tune, simulate, generate, submit, status, merge, export, unfold),
     *(validate, compare, score, info, schema),
 )
 for verb in VERBS:

@@ -13,6 +13,7 @@ from gen2reco.cli.options import (
     Format,
     Inputs,
     Keep,
+    MaybeInputs,
     Members,
     Model,
     Output,
@@ -27,8 +28,8 @@ from gen2reco.errors import StudyError
 
 def simulate(
     model: Model,
-    files: Inputs,
     output: Output,
+    files: MaybeInputs = None,
     seed: Seed = 1,
     chunk: Chunk = 20_480,
     workers: Workers = 1,
@@ -37,18 +38,38 @@ def simulate(
     keep: Keep = None,
     policy: Policy = "error",
     file_format: Format = None,
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="I/N: only piece I, from 0, of N with equal numbers of events; OUTPUT is a folder."
+        ),
+    ] = "",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            help="Address of a Dask scheduler that makes all shards, or local for --workers here."
+        ),
+    ] = "",
+    shards: Annotated[
+        int, typer.Option(min=0, help="With --scheduler: pieces; OUTPUT is a folder.")
+    ] = 0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn files of GEN events into a file of RECO events."""
+    if not files and not shard and not scheduler:
+        raise typer.BadParameter("Missing argument 'FILES...'.")
     from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
     from gen2reco.verbs.simulate import simulate as run  # noqa: PLC0415
 
     with event_progress("simulate") as progress:
         result = run(
             model,
-            files,
+            files or (),
             output,
+            shard=shard,
+            scheduler=scheduler,
+            shards=shards,
             seed=seed,
             chunk=chunk,
             workers=workers,

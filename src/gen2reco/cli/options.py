@@ -9,6 +9,10 @@ import typer
 
 Model = Annotated[Path, typer.Argument(help="A trained emulator: its folder or zip file.")]
 Inputs = Annotated[list[str], typer.Argument(help="Files or globs of events.")]
+MaybeInputs = Annotated[
+    list[str] | None,
+    typer.Argument(help="Files or globs of events; not needed where a manifest names them."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 AsJson = Annotated[

@@ -29,7 +29,7 @@ from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
 from gen2reco.errors import EmulatorError, OutputExistsError, nearest
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
-from gen2reco.features.pipeline import PartFeatures
+from gen2reco.features import PartFeatures, features_from_state
 from gen2reco.models.protocol import Shape
 from gen2reco.study import Study, shipped_studies
 
@@ -94,6 +94,7 @@ def save_emulator(
                     },
                     "features": trained.features.state(),
                     "members": len(trained.members),
+                    **({"backward": trained.backward.state()} if trained.backward else {}),
                 }
                 for trained in emulator.parts
             ],
@@ -192,14 +193,17 @@ def _load_folder(folder: Path, shown: str) -> Emulator:
 
 def _load_part(folder: Path, study: Study, saved: dict[str, Any]) -> TrainedPart:
     part = study.part(saved["name"])
-    features = PartFeatures.from_state(part, saved["features"])
+    features = features_from_state(part, saved["features"])
     shape = Shape(*features.shape)
     members: list[Model] = []
     for member in range(saved["members"]):
         model = models.build(part.model, shape)
         model.load_state_dict(safetensors.torch.load_file(folder / weights_file(part.name, member)))
         members.append(model.eval())
-    return TrainedPart(part, features, tuple(members))
+    backward = None
+    if "backward" in saved:
+        backward = PartFeatures.from_state(part.backward, saved["backward"])
+    return TrainedPart(part, features, tuple(members), backward)
 
 
 def _digest(folder: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gen2reco.errors import EventFileError
 from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.sets import evaluate_set_output
 from gen2reco.rows.tables import build_table, evaluate_output, reads_parts, typed, with_part
 from gen2reco.study import NUMBER, PRESENCE
 
@@ -38,11 +39,13 @@ class Made:
         part: the part.
         entry: int64 [rows], event of each row, ascending.
         output: collection -> field -> numbers per row.
+        alone: whether there is one row per event.
     """
 
     part: Part
     entry: np.ndarray
     output: Mapping[str, Mapping[str, np.ndarray]]
+    alone: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +117,15 @@ class Chunk:
             if part.rows.counts:
                 number[part.name] = rows.table, drawn[NUMBER]
                 continue
+            if part.rows.kind == "set":
+                made += [
+                    Made(part, *piece)
+                    for piece in evaluate_set_output(part, names, rows.table, drawn)
+                ]
+                continue
             output = evaluate_output(self._emulator.study, part, names, rows.table, drawn)
-            made.append(Made(part, rows.table.entry, output))
+            alone = part.rows.per_event
+            made.append(Made(part, rows.table.entry, output, alone))
             if trained is not self._emulator.parts[-1]:
                 names = with_part(names, part, rows.table, typed(part, drawn))
         return made, flags | self._flags
@@ -170,7 +180,7 @@ class Chunk:
         """Apply the policy to rows that are not finite, and note what has no row."""
         self._apply_policy(table, flags)
         part = trained.part
-        if part.rows.kind == "event":
+        if part.rows.per_event:
             lost = self.alive.copy()
             lost[table.entry] = False
             for why, entries in table.left_out.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from gen2reco.emulator.blocks import sample_rows
 from gen2reco.emulator.chunk import BAD_INPUT, NOT_FINITE, OUTSIDE_DOMAIN, POLICIES, Chunk
 from gen2reco.errors import EmulatorError, EventFileError, StudyError, nearest
 from gen2reco.events.layout import flat_columns
+from gen2reco.models.backward import Backward
 from gen2reco.rng import noise
 from gen2reco.rows.tables import columns_needed
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import awkward as ak
 
-    from gen2reco.features.pipeline import PartFeatures
+    from gen2reco.features import Features, PartFeatures
     from gen2reco.models.protocol import Model
     from gen2reco.rows.tables import Available, Table
     from gen2reco.study import Part, Study
@@ -30,11 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """One part of the study, or its presence, with features and ensemble; member 0 is nominal."""
+    """One part of the study, or its presence, with features and ensemble; member 0 is nominal.
+
+    Attributes:
+        part: the part.
+        features: of its conditions and targets.
+        members: the ensemble.
+        backward: features from RECO to GEN, for a family that unfolds as well.
+    """
 
     part: Part
-    features: PartFeatures
+    features: Features
     members: tuple[Model, ...]
+    backward: PartFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,43 @@ class Emulator:
     def members(self) -> int:
         """Size of the ensemble."""
         return min(len(trained.members) for trained in self.parts)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Columns that number the rows of one event; they are written too."""
+        return [trained.part.rows.number for trained in self.parts if trained.part.rows.number]
+
+    @property
+    def unfolds(self) -> bool:
+        """Whether the emulator gives GEN for RECO: it was trained to, or runs both ways."""
+        return self.study.direction == "unfold" or any(part.backward for part in self.parts)
+
+    def backward(self) -> Emulator:
+        """Return the emulator that gives GEN for RECO: itself, or the way back of one for RECO.
+
+        Raises:
+            EmulatorError: it runs one way only.
+        """
+        study = self.study
+        if study.direction == "unfold":
+            return self
+        if not self.unfolds:
+            kinds = ", ".join(sorted({str(trained.part.model["kind"]) for trained in self.parts}))
+            raise EmulatorError(
+                f"the emulator of study {study.name!r} learned RECO given GEN, and the family"
+                f" {kinds} does not run backwards. Train a study with `direction: unfold`, whose"
+                " conditions are RECO and whose targets are GEN, such as zee-unfold"
+            )
+        parts = tuple(
+            TrainedPart(
+                trained.part.backward,
+                trained.backward,
+                tuple(Backward(model).eval() for model in trained.members),
+            )
+            for trained in self.parts
+            if trained.backward is not None
+        )
+        return replace(self, study=study.backward, parts=parts)
 
     def columns_needed(self, available: Available, keep: Sequence[str] = ()) -> list[str]:
         """Return the flat GEN columns that simulation reads from a file, those to keep included.
@@ -146,6 +192,7 @@ class Emulator:
         `where` and `first` name the file and the entry of the first event in error messages.
         """
         self.check_options(oversample=oversample, members=members, policy=policy)
+        keep = [*self.numbers, *keep]
         keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
         chunk = Chunk(self, events, seed=seed, policy=policy, where=where, first=first)
         numbers = [(member, replica) for member in range(members) for replica in range(oversample)]

@@ -65,7 +65,8 @@ def score_rows(
                 found.setdefault(name, []).append(values.double().numpy(force=True))
     joined = {name: np.concatenate(pieces) for name, pieces in found.items()}
     if DENSITY in joined:
-        joined[DENSITY] = joined[DENSITY] - trained.features.log_det(table, seed)
+        features: Any = trained.features  # rows are events, which have a Jacobian
+        joined[DENSITY] = joined[DENSITY] - features.log_det(table, seed)
     return joined
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from gen2reco.events.blocks import Blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from gen2reco.events.layout import Columns
 
 _BLOCK = 100_000  # sums go block by block, so that their last bit does not depend on the pieces
@@ -56,6 +58,20 @@ class Generated:
             before = self._runs.get(number, (0, 0.0, 0.0))
             after = (int(counts[i]), float(sums[i]), float(squares[i]))
             self._runs[number] = (before[0] + after[0], before[1] + after[1], before[2] + after[2])
+
+    def add_tables(
+        self, runs: Mapping[str, Sequence[float]], blocks: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Add what others have counted: columns as `tables` gives them."""
+        counted = ("run", "genEventCount", "genEventSumw", "genEventSumw2")
+        for run, count, total, squares in zip(*(runs[name] for name in counted), strict=True):
+            before = self._runs.get(int(run), (0, 0.0, 0.0))
+            self._runs[int(run)] = (
+                before[0] + int(count), before[1] + total, before[2] + squares
+            )  # fmt: skip
+            self.entries += int(count)
+        pairs = zip(blocks["run"], blocks["luminosityBlock"], strict=True)
+        self._blocks.update(dict.fromkeys((int(run), int(block)) for run, block in pairs))
 
     def tables(self) -> tuple[Columns, Columns]:
         """Columns of `Runs` and of `LuminosityBlocks`, sorted."""

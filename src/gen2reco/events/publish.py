@@ -109,7 +109,11 @@ def _sync(path: Path) -> None:
 
 
 def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname()) or "local"
+    """Name the machine, and with it the container: two of them may count processes from 1."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", socket.gethostname()) or "local"
+    with contextlib.suppress(OSError):  # elsewhere than on Linux
+        name += f"_{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
+    return name
 
 
 def _runs(process: int) -> bool:

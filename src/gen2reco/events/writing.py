@@ -27,7 +27,7 @@ from gen2reco.events.layout import Columns, flat_columns, part
 from gen2reco.events.publish import publish, refuse_existing, remove_stale, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import awkward as ak
 
@@ -55,6 +55,8 @@ class EventWriter:
         overwrite: replace an existing file.
         sidecar: entries to add to PATH.json, read when the file is complete.
         row_group: events in a row group, basket or cluster.
+        tables: put the content of `Runs` and `LuminosityBlocks` into PATH.json too, under
+            `generated_tables`, for whoever joins files.
         descriptions: column -> what it means; goes before what `descriptions.describe` knows.
             Stored in the file (title of a branch, description of a field) and in PATH.json.
 
@@ -79,6 +81,7 @@ class EventWriter:
         overwrite: bool = False,
         sidecar: Mapping[str, Any] | None = None,
         row_group: int = 100_000,
+        tables: bool = False,
         descriptions: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -101,6 +104,7 @@ class EventWriter:
         self._overwrite = overwrite
         self._sidecar = {} if sidecar is None else sidecar
         self._row_group = row_group
+        self._tables = tables
         self._descriptions = dict(descriptions or {})
         self._like: Columns | None = None
         self._blocks = Blocks()
@@ -150,6 +154,11 @@ class EventWriter:
             np.asarray(run), np.asarray(luminosityBlock), np.asarray(weight, np.float64)
         )
 
+    def count_tables(self, tables: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+        """Count generated events that were counted before: `generated_tables` of another file."""
+        self._counts_generated = True
+        self._generated.add_tables(tables["Runs"], tables["LuminosityBlocks"])
+
     def _begin(self) -> Writer:
         if self._writer is None:
             if self._like is None:
@@ -191,7 +200,7 @@ class EventWriter:
                 writer.finish(runs, blocks)
             self._writer = None
             self._check()
-            self.summary = self._summarise(runs)
+            self.summary = self._summarise(runs, blocks)
             self._publish()
         except BaseException:
             self._abandon()
@@ -208,11 +217,12 @@ class EventWriter:
                 )
                 raise EventFileError(message, file=str(self.path))
 
-    def _summarise(self, runs: Columns) -> dict[str, Any]:
+    def _summarise(self, runs: Columns, blocks: Columns) -> dict[str, Any]:
         with self._temporary.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         own: dict[str, Any] = {
             "sha256": digest,
+            "bytes": self._temporary.stat().st_size,
             "entries": self.entries,
             "sumw": self._sumw,
             "format": self.format,
@@ -226,6 +236,11 @@ class EventWriter:
             "versions": {"python": platform.python_version()}
             | {library: version(library) for library in _LIBRARIES},
         }
+        if self._tables:
+            own["generated_tables"] = {
+                name: {column: np.asarray(values).tolist() for column, values in table.items()}
+                for name, table in (("Runs", runs), ("LuminosityBlocks", blocks))
+            }
         return own | dict(self._sidecar) | own  # what was measured here cannot be overridden
 
     def _publish(self) -> None:

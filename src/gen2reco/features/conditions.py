@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gen2reco.features.arrays import library
 from gen2reco.features.chain import Chain, fit_chain
 from gen2reco.features.elementwise import Standardize
 from gen2reco.features.findings import Finding
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gen2reco.features.arrays import Array
     from gen2reco.study import Condition
 
     Numbers = NDArray[np.float64]
@@ -44,12 +46,12 @@ class ConditionColumn:
     low: float
     high: float
 
-    def encode(self, values: Numbers, given: Mapping[str, Numbers]) -> Numbers:
+    def encode(self, values: Array, given: Mapping[str, Array]) -> Array:
         """Return the encoded column [n] of a finite one [n]; given holds what the chain reads."""
         encoded = self.chain.forward(values[:, None], given)
         if self.final:
             encoded = self.final.forward(encoded, {})
-        return np.asarray(np.clip(encoded[:, 0], self.low, self.high))
+        return library(encoded).clip(encoded[:, 0], self.low, self.high)
 
     def state(self) -> dict[str, Any]:
         """Return everything as JSON can hold it, exactly."""

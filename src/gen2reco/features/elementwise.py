@@ -233,7 +233,7 @@ class ThresholdAt(Transform):
 
 def _column(numbers: Array) -> Array:
     """One number per row, beside a table [n, k]."""
-    return numbers.reshape(len(numbers), 1)
+    return numbers.reshape(-1, 1)
 
 
 def _log(values: Array) -> Array:

@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gen2reco.features.arrays import library
 from gen2reco.features.transform import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from gen2reco.features.arrays import Array
 
     Numbers = NDArray[np.float64]
     Flags = NDArray[np.bool_]
@@ -139,17 +142,18 @@ class Gap:
             opened[hit] = atom.start + atom.width * noise[hit]
         return opened
 
-    def close(self, opened: Numbers) -> tuple[Numbers, list[Flags]]:
+    def close(self, opened: Array) -> tuple[Array, list[Array]]:
         """Return T(x) of encoded values, [n], and which of them are each point mass."""
         if not self.atoms:
             return opened, []
-        values, hits = opened.copy(), []
+        lib = library(opened)
+        values, hits = opened, []
         for k, atom in enumerate(self.atoms):
             start = -np.inf if k == 0 and atom.side == "low" else atom.start
             end = np.inf if k == len(self.atoms) - 1 and atom.side == "high" else atom.end
             hits.append((opened >= start) & (opened < end))
             if atom.side == "middle":
-                values -= np.clip(opened - atom.start, 0.0, atom.width)
+                values = values - lib.clip(opened - atom.start, 0.0, atom.width)
         return values, hits
 
     def log_width(self, hits: Sequence[Flags], rows: int) -> Numbers:

@@ -205,7 +205,7 @@ class PartFeatures:
         rows = len(table)
         if encoded.shape != (rows, self.shape[0]):
             raise ValueError(f"encoded is {encoded.shape}, expected {(rows, self.shape[0])}")
-        sources, places = self._sources(table), self._places()
+        sources, places = self._sources(table), self.places()
         decoded: dict[str, Numbers] = {}
         for block in self.blocks:
             if block.restored:
@@ -309,7 +309,7 @@ class PartFeatures:
         self, table: Table, seed: int
     ) -> Iterator[tuple[slice, tuple[slice, slice], TargetBlock, Numbers, dict[str, Any]]]:
         """Yield tile, model columns, block, RECO values and the columns it reads."""
-        sources, places = self._sources(table), self._places()
+        sources, places = self._sources(table), self.places()
         lanes = None
         if any(block.needs_noise for block in self.blocks if not block.restored):
             lanes = _noise(table, self.part, seed, sum(len(block.names) for block in self.blocks))
@@ -325,7 +325,7 @@ class PartFeatures:
                     yield tile, place, block, reco, columns
                 lane += width
 
-    def _places(self) -> list[tuple[slice, slice]]:
+    def places(self) -> list[tuple[slice, slice]]:
         """Return the discrete and the continuous columns of each block among those of the model."""
         places = []
         rank, number = 0, sum(len(block.discrete) for block in self.blocks)

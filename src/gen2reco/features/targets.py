@@ -16,11 +16,13 @@ point masses of the others become levels of a discrete column instead of interva
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gen2reco.features.arrays import library, like
 from gen2reco.features.chain import Chain
 from gen2reco.features.elementwise import Standardize
 from gen2reco.features.gap import Gap
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gen2reco.features.arrays import Array
     from gen2reco.features.gap import Atom
     from gen2reco.features.levels import Mass
     from gen2reco.features.transform import Transform
@@ -155,8 +158,8 @@ class TargetBlock:
         found = [levels.ranks(where[:, j]) for j, levels in enumerate(self.levels) if levels.masses]
         return np.stack(found, axis=1) if found else np.empty((len(reco), 0))
 
-    def decode(self, encoded: Numbers, columns: Columns, ranks: Numbers) -> Numbers:
-        """Return RECO values [n, k].
+    def decode(self, encoded: Array, columns: Mapping[str, Array], ranks: Array) -> Array:
+        """Return RECO values [n, k]; numpy arrays, or tensors of which autograd may know.
 
         Args:
             encoded: encoded values [n, k], [n, 0] of a category.
@@ -170,7 +173,7 @@ class TargetBlock:
             values = self.relative.inverse(values, {"gen": columns[GEN]})
         return self._physical(values)
 
-    def restore(self, columns: Columns, rows: int) -> Numbers:
+    def restore(self, columns: Mapping[str, Array], rows: int) -> Array:
         """Return the values [n, k] of a target that is not learned.
 
         Args:
@@ -178,9 +181,12 @@ class TargetBlock:
             rows: n.
         """
         if self.restored == "copy":
-            return np.array(columns[GEN])
-        fixed = np.full((rows, len(self.names)), self.constant)
-        return self.relative.inverse(fixed, {"gen": columns[GEN]}) if self.relative else fixed
+            return columns[GEN] * 1.0  # a copy, which keeps the sign of a zero too
+        if not self.relative:
+            return np.full((rows, len(self.names)), self.constant)
+        lib = library(columns[GEN])
+        fixed = lib.full_like(columns[GEN], self.constant)
+        return self.relative.inverse(fixed, {"gen": columns[GEN]})
 
     def log_det(self, reco: Numbers, columns: Columns) -> Numbers:
         """Return log |d encoded / d RECO|, [n].
@@ -249,37 +255,45 @@ class TargetBlock:
     def _start(self, reco: Numbers, columns: Columns) -> Numbers:
         return self.relative.forward(reco, {"gen": columns[GEN]}) if self.relative else reco
 
-    def _inverse(self, encoded: Numbers, columns: Columns, ranks: Numbers) -> Numbers:
+    def _inverse(self, encoded: Array, columns: Mapping[str, Array], ranks: Array) -> Array:
         """Return the values before the chain, with those at point masses exact."""
-        values = np.clip(encoded, self.low, self.high)
+        lib = library(encoded)
+        values = lib.clip(encoded, like(encoded, self.low), like(encoded, self.high))
         if self.final:
             values = self.final.inverse(values, {})
-        hits: list[list[NDArray[np.bool_]]] = [[] for _ in self.names]
+        hits: list[list[Array]] = [[] for _ in self.names]
         if any(gap.atoms for gap in self.gaps):
             closed = [gap.close(values[:, j]) for j, gap in enumerate(self.gaps)]
             hits = [hit for _, hit in closed]
-            values = np.stack([column for column, _ in closed]).T
+            values = lib.stack([column for column, _ in closed]).T
         of_levels = iter(ranks.T)
         for j, levels in enumerate(self.levels):
             if levels.masses:
                 hits[j] = levels.hits(next(of_levels))
         if not self.early:
-            self._put(values, hits)
-        values = np.asarray(self.chain.inverse(values, columns))
-        if self.early:
-            self._put(values, hits)
-        return values
+            values = self._put(values, hits)
+        values = self.chain.inverse(values, columns)
+        return self._put(values, hits) if self.early else values
 
-    def _put(self, values: Numbers, hits: Sequence[Sequence[NDArray[np.bool_]]]) -> None:
+    def _put(self, values: Array, hits: Sequence[Sequence[Array]]) -> Array:
+        """Return the values with those at point masses exact."""
+        if not any(hits):
+            return values
+        lib = library(values)
+        placed = []
         for j, of_component in enumerate(hits):
+            column = values[:, j]
             for mass, hit in zip(self.point_masses(j), of_component, strict=True):
-                values[hit, j] = mass.value
+                column = lib.where(hit, mass.value, column)
+            placed.append(column)
+        return lib.stack(placed).T
 
-    def _physical(self, values: Numbers) -> Numbers:
+    def _physical(self, values: Array) -> Array:
+        lib = library(values)
         if self.kind == "angle":
-            return np.asarray(wrap(values))
+            return wrap(values)
         if self.kind == "positive":
-            return np.maximum(values, 0.0)
+            return lib.clip(values, 0.0, math.inf)
         if self.kind in {"integer", "flag", "bounded"}:
-            return np.clip(values, self.least, self.most)
+            return lib.clip(values, like(values, self.least), like(values, self.most))
         return values

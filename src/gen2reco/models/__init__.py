@@ -2,10 +2,24 @@
 
 from gen2reco.models.families import (
     build,
+    check_rows_of,
     config_schema,
+    monitored,
     parse,
     plain_sides,
+    representation,
+    runs_back,
     takes_levels,
 )
 
-__all__ = ["build", "config_schema", "parse", "plain_sides", "takes_levels"]
+__all__ = [
+    "build",
+    "check_rows_of",
+    "config_schema",
+    "monitored",
+    "parse",
+    "plain_sides",
+    "representation",
+    "runs_back",
+    "takes_levels",
+]

@@ -128,7 +128,7 @@ class Classifier(Model):
         return index, self._codes[index] == codes
 
     def _logits(self, condition: Tensor) -> Tensor:
-        constant = condition.new_ones(len(condition), 1)
+        constant = condition.new_ones(condition.shape[0], 1)
         return self.layers(condition if self.shape.conditions else constant)  # type: ignore[no-any-return]
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen2reco.errors import StudyError, nearest
+from gen2reco.models.chamfer_vae import ChamferVAEConfig
 from gen2reco.models.classifier import ClassifierConfig
 from gen2reco.models.flashsim import FlashSimConfig
 from gen2reco.models.flow import FlowConfig
 from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.sets import SetsConfig
 from gen2reco.models.transport import TransportConfig
 from gen2reco.models.vae import VAEConfig
 
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gen2reco.models.protocol import Model, Shape
+    from gen2reco.study import Part
 
 Settings = Annotated[
-    ClassifierConfig
+    ChamferVAEConfig
+    | ClassifierConfig
     | FlashSimConfig
     | FlowConfig
     | MixedConfig
     | QuantileConfig
+    | SetsConfig
     | TransportConfig
     | VAEConfig,
     Field(discriminator="kind"),
@@ -69,6 +74,37 @@ def takes_levels(block: Mapping[str, Any]) -> bool:
 def plain_sides(block: Mapping[str, Any]) -> frozenset[str]:
     """Return the sides whose columns reach the family of a `model` block in the study's units."""
     return parse(block).plain
+
+
+def representation(block: Mapping[str, Any]) -> str:
+    """Return how constituents reach the family of a `model` block; "" where it takes no sets."""
+    return parse(block).representation
+
+
+def monitored(block: Mapping[str, Any]) -> bool:
+    """Return whether models of a `model` block have a quantity that picks their best epoch."""
+    return parse(block).monitored
+
+
+def check_rows_of(part: Part) -> Part:
+    """Return a part whose family takes its kind of rows.
+
+    Raises:
+        StudyError: it does not.
+    """
+    config = parse(part.model)
+    if (part.rows.kind == "set") != bool(config.representation):
+        takes = "kind 'set' only" if config.representation else "other kinds than 'set'"
+        raise StudyError(
+            f"part {part.name}: rows of kind {part.rows.kind!r}, but a {config.kind} takes rows of"
+            f" {takes}"
+        )
+    return part
+
+
+def runs_back(block: Mapping[str, Any]) -> bool:
+    """Return whether models of a `model` block go from RECO to GEN as well."""
+    return parse(block).runs_back
 
 
 def config_schema() -> dict[str, Any]:

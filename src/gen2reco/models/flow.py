@@ -166,7 +166,7 @@ class Flow(Model):
         return "" if lanes.supported() else "this processor has no fused multiply-add"
 
     def _read(self, condition: Tensor) -> Tensor:
-        return condition.new_ones(len(condition), 1) if self._reads_constant else condition
+        return condition.new_ones(condition.shape[0], 1) if self._reads_constant else condition
 
     def _couplings(self) -> list[Coupling]:
         return [cast("Coupling", coupling) for coupling in self.couplings]

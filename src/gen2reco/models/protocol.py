@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -28,6 +28,10 @@ class Shape:
         levels: how many values each discrete column takes; empty without `takes_levels`.
         combinations: the values of the discrete columns that may occur together; empty for any.
         shares: share of the training rows with each combination; empty where that is unknown.
+        slots: constituents of a set on either side, whose columns follow one another; 0 for rows
+            that are no sets.
+        moments: of sets, mean and deviation by which each continuous column of a constituent was
+            standardised, those of GEN and then those of RECO; empty where they were not.
     """
 
     targets: int
@@ -35,6 +39,8 @@ class Shape:
     levels: tuple[int, ...] = ()
     combinations: tuple[tuple[int, ...], ...] = ()
     shares: tuple[float, ...] = ()
+    slots: int = 0
+    moments: tuple[tuple[float, float], ...] = ()
 
     @property
     def continuous(self) -> int:
@@ -67,11 +73,18 @@ class Batch:
         target: [rows, targets].
         condition: [rows, conditions].
         weight: [rows], signed.
+        known: bool [rows], which rows of a sample without pairs are pairs; None: not said.
     """
 
     target: Tensor
     condition: Tensor
     weight: Tensor
+    known: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with a function applied to each of its tensors."""
+        known = None if self.known is None else change(self.known)
+        return Batch(change(self.target), change(self.condition), change(self.weight), known)
 
 
 class ModelConfig(BaseModel):
@@ -82,7 +95,16 @@ class ModelConfig(BaseModel):
     """Whether flags, categories and point masses reach the family as discrete columns."""
     plain: ClassVar[frozenset[str]] = frozenset()
     """Sides (`condition`, `target`) whose columns come in units of the study, not standardised."""
+    representation: ClassVar[str] = ""
+    """Of sets, for families of such: how constituents reach the family (`features.sets`)."""
+    monitored: ClassVar[bool] = False
+    """Whether `monitor` of the family, not the validation loss, picks the best epoch."""
     kind: str
+
+    @property
+    def runs_back(self) -> bool:
+        """Whether models have the capability `unfold` as well."""
+        return False
 
     def build(self, shape: Shape) -> Model:
         """Return a freshly initialised model of this family for rows of `shape`."""
@@ -102,6 +124,11 @@ class Model(nn.Module, ABC):
     def objectives(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Name the losses and the parameters each one moves; by default one loss over all."""
         return {"loss": list(self.parameters())}
+
+    @property
+    def pace(self) -> float:
+        """Factor on the learning rate of the present step, for families that learn in stages."""
+        return 1.0
 
     @abstractmethod
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
@@ -132,6 +159,15 @@ class HasScores(Protocol):
 
     def score(self, target: Tensor, condition: Tensor) -> dict[str, Tensor]:
         """Return scores by name, [rows] each; larger is stranger."""
+
+
+class HasMonitor(Protocol):
+    """Capability of families whose best epoch is not that of the least loss."""
+
+    capability: ClassVar[str] = "monitor"
+
+    def monitor(self, rows: Batch) -> float:
+        """Return what is to become small, from validation rows."""
 
 
 class HasProbabilities(Protocol):

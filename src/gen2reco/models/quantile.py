@@ -103,7 +103,7 @@ class Quantile(Model):
         if self.config.derived == "wjet":
             inputs = torch.cat([condition, wjet_quantities(condition)], 1)
         elif not self.shape.conditions:
-            inputs = condition.new_ones(len(condition), 1)
+            inputs = condition.new_ones(condition.shape[0], 1)
         latent = self.trunk(self.normalize(inputs))
         return self.centre(latent), self.upper(latent)
 

@@ -152,6 +152,7 @@ class Terms(_Settings):
     """Weights of the terms of the loss during one stage; names of OTUS in brackets."""
 
     steps: int = Field(default=0, ge=0, description="optimiser steps of this stage; 0: to the end")
+    rate: float = Field(default=1.0, gt=0, description="factor on the learning rate")
     reconstruction: Weight = Field(default=1.0, description="of x -> z -> x [beta]")
     unfolded: Weight = Field(default=1.0, description="distance of E(x) to z [lambda]")
     simulated: Weight = Field(default=1.0, description="distance of D(z) to x [tau]")
@@ -163,6 +164,10 @@ class Terms(_Settings):
     )
     thresholds: Weight = Field(default=0.0, description="D(z) beyond the thresholds of RECO [rho]")
     response: Weight = Field(default=0.0, description="mean squared log response of D")
+    pairs: Weight = Field(
+        default=1.0,
+        description="score of D(z) against x and of E(x) against z on the known pairs, if any",
+    )
 
 
 class TransportConfig(ModelConfig):
@@ -207,6 +212,11 @@ class TransportConfig(ModelConfig):
     stages: tuple[Terms, ...] = Field(
         default=(Terms(),), min_length=1, description="weights of the loss, stage after stage"
     )
+
+    @property
+    def runs_back(self) -> bool:
+        """Whether there is an encoder."""
+        return not self.decoder_alone
 
     def build(self, shape: Shape) -> Transport:
         """Return a freshly initialised pair of maps.
@@ -271,6 +281,11 @@ class Transport(Model):
     def unfold_noise(self) -> Noise:
         """The normal numbers of the encoder."""
         return Noise(normal=self.encoder.noise if self.encoder is not None else 0)
+
+    @property
+    def pace(self) -> float:
+        """Factor on the learning rate in the present stage."""
+        return self.terms().rate
 
     def objectives(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return one loss for each map, or one over both with `joint`."""
@@ -354,12 +369,13 @@ class _Rows:
         self.generator: torch.Generator | None = None
         if not model.training:
             self.generator = torch.Generator().manual_seed(EVALUATION_SEED)
+        self.known = batch.known
         self.z = unpack(batch.condition, self.config.gen)
         self.x = unpack(batch.target, self.config.reco)
 
     def decoder_terms(self, terms: Terms) -> Tensor:
         """Return what the decoder alone answers for: D(z) against x."""
-        config, found = self.config, self.z.new_zeros(())
+        config, found = self.config, self.of_pairs(terms, back=False)
         wanted = terms.simulated + terms.anchor_decoder + terms.thresholds + terms.response
         if wanted == 0:
             return found
@@ -385,7 +401,7 @@ class _Rows:
 
     def encoder_terms(self, terms: Terms) -> Tensor:
         """Return what the encoder answers for: E(x) against z, and D(E(x)) against x."""
-        config, found = self.config, self.x.new_zeros(())
+        config, found = self.config, self.of_pairs(terms, back=True)
         if terms.unfolded + terms.anchor_encoder + terms.reconstruction == 0:
             return found
         unfolded = self.model.unfolded(self.x, self.normal(self.model.unfold_noise))
@@ -400,6 +416,29 @@ class _Rows:
                 width = four_vectors(self.x).std(0) + 1e-6
             found = found + terms.reconstruction * (error / width).square().mean()
         return found
+
+    def of_pairs(self, terms: Terms, *, back: bool) -> Tensor:
+        """Return the score of one map on the known pairs, weighted by their share.
+
+        The continuous ranked probability score of every quantity, from two draws, in units of the
+        quantity's deviation: smallest on average where the draws have the distribution given the
+        partner, not the mean alone.
+        """
+        known = self.known
+        if known is None or not terms.pairs or not bool(known.any()):
+            return self.z.new_zeros(())
+        z, x, model = self.z[known], self.x[known], self.model
+        if back:
+            given, partner, systems, width = x, z, self.config.gen_systems, model.unfold_noise
+        else:
+            given, partner, systems, width = z, x, self.config.reco_systems, model.noise
+        through = model.unfolded if back else model.simulated
+        draws = [
+            quantities(through(given, self.normal(width)[: len(given)]), systems) for _ in range(2)
+        ]
+        wanted = quantities(partner, systems)
+        score = (draws[0] - wanted).abs() - 0.5 * (draws[0] - draws[1]).abs()
+        return terms.pairs * known.float().mean() * (score / (wanted.std(0) + 1e-6)).mean()
 
     def distance(self, simulated: Tensor, data: Tensor, systems: Sequence[System]) -> Tensor:
         """Return the configured distance of two samples of momenta."""

@@ -10,16 +10,15 @@ import numpy as np
 from gen2reco.rows.chain import parts_before, with_empty_parts
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.origins import things_named
+from gen2reco.rows.sets import check_set
 from gen2reco.rows.spaces import GEN, RECO, row_space, rows_at
 from gen2reco.rows.store import Available, Store
+from gen2reco.rows.table import IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gen2reco.study import Condition, Part, Study, Target
-
-IDS = ("run", "luminosityBlock", "event")
-"""Columns that identify an event."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,12 @@ def columns_needed(study: Study, part: Part, available: Available, *, targets: b
     """
     stored = Namespace(Store.empty(available), study.define)
     events = with_empty_parts(stored, parts_before(study, part))
-    space = row_space(part, events, targets=targets)
-    for item in wanted_columns(study, part, targets=targets):
-        space.names.evaluate(item.expression, f"part {part.name}, {item.label}")
+    if part.rows.kind == "set":
+        check_set(part, events, targets=targets)
+    else:
+        space = row_space(part, events, targets=targets)
+        for item in wanted_columns(study, part, targets=targets):
+            space.names.evaluate(item.expression, f"part {part.name}, {item.label}")
     if targets:
         events.mask(study.select, "select")
         for side in ("select_gen", "select_reco"):
@@ -102,6 +104,9 @@ def output_columns_needed(study: Study, part: Part, available: Available) -> lis
     """Return the flat columns that a part's `output` reads besides what is generated, sorted."""
     stored = Namespace(Store.empty(available), study.define)
     events = with_empty_parts(stored, parts_before(study, part))
+    if part.rows.kind == "set":
+        check_set(part, events, targets=False, output=True)
+        return events.columns_used
     generated = {name: np.zeros(0) for target in part.target for name in target.name}
     nothing = np.zeros(0, np.int64)
     names = rows_at(part, events, nothing, nothing, generated)
@@ -125,3 +130,13 @@ def columns_of(
         if expression.strip():
             events.evaluate(expression, f"expression `{expression}`")
     return events.columns_used
+
+
+__all__ = [
+    "IDS",
+    "Wanted",
+    "columns_needed",
+    "columns_of",
+    "output_columns_needed",
+    "wanted_columns",
+]

@@ -57,11 +57,7 @@ def row_space(
         StudyError: rows of this kind or pairing are not available, or a collection is not one.
     """
     rows = part.rows
-    if rows.kind == "set":
-        raise StudyError(
-            f"part {part.name!r}: rows of kind {rows.kind!r} with pairing {rows.pairing!r} are not"
-            " available; use kind event, object or spurious"
-        )
+    assert rows.kind != "set", "sets have tables of their own"
     if rows.kind == "event":
         return _per_event(events, {})
     if rows.kind == "object":

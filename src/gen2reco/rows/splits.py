@@ -51,6 +51,14 @@ def sides(keys: Keys | Mapping[str, Any]) -> NDArray[np.int8]:
     return (hash_fraction(keys, "sides") >= 0.5).astype(np.int8)
 
 
+def known_pairs(keys: Keys | Mapping[str, Any], share: float) -> NDArray[np.bool_]:
+    """Return which rows serve unpaired rows as pairs: a share of the events, whatever their side.
+
+    Independent of `split`, `sides`, `halves` and `folds`.
+    """
+    return hash_fraction(keys, "known pairs") < share
+
+
 def folds(keys: Keys | Mapping[str, Any], count: int, salt: str = "folds") -> NDArray[np.int8]:
     """Return 0 to `count` - 1 for each row: disjoint events, independent of `split` and `halves`.
 

@@ -8,16 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gen2reco.errors import EventFileError
 from gen2reco.rng import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gen2reco.rows.expressions import Namespace
     from gen2reco.rows.segments import Array, Flags, Index, Numbers
 
 
+ABSURD = 1e12
+"""A number beyond this (GeV, radians) cannot be physics and counts as not finite."""
+
+IDS = ("run", "luminosityBlock", "event")
+"""Columns that identify an event."""
+
 MOST_OBJECTS = 2**16
 """Objects of an event are numbered below this."""
+
+
+def identifier(names: Namespace, name: str) -> Array:
+    """Return one of the columns that identify events; EventFileError where there is none."""
+    column = names.column(name)
+    if column is None:
+        message = "there is no such column; run, luminosityBlock and event identify events"
+        raise EventFileError(message, branch=name)
+    return column
 
 
 def places(entry: Index, number: Array) -> Index:

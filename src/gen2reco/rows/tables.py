@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gen2reco.errors import EventFileError, StudyError
+from gen2reco.errors import StudyError
 from gen2reco.rng import Keys
 from gen2reco.rows.chain import parts_before, reads_parts, with_part
 from gen2reco.rows.expressions import Namespace
@@ -20,10 +20,11 @@ from gen2reco.rows.needs import (
     output_columns_needed,
     wanted_columns,
 )
+from gen2reco.rows.sets import build_set_table
 from gen2reco.rows.spaces import RowSpace, row_space, rows_at
-from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, sides
+from gen2reco.rows.splits import GEN_SIDE, RECO_SIDE, known_pairs, sides
 from gen2reco.rows.store import Available
-from gen2reco.rows.table import Table
+from gen2reco.rows.table import ABSURD, Table, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Side = Literal["both", "gen", "reco"]
-
-ABSURD = 1e12
-"""A number beyond this (GeV, radians) cannot be physics and counts as not finite."""
 
 
 def build_table(
@@ -74,6 +72,8 @@ def build_table(
         EventFileError: the events have no ids, or columns of a collection disagree.
     """
     names = events if isinstance(events, Namespace) else Namespace(events, study.define)
+    if part.rows.kind == "set":
+        return build_set_table(study, part, names, targets=targets)
     space = row_space(part, names, targets=targets, number=number)
     building = _Building(part, space)
     if targets and study.select.strip():
@@ -125,9 +125,10 @@ class _Building:
         names = self.space.names
         wanted = f"select_{side}"
         self.select(names.mask(getattr(self.part.rows, wanted), f"part {self.part.name}, {wanted}"))
-        keys = {name: _identifier(names, name) for name in IDS}
+        keys = {name: identifier(names, name) for name in IDS}
         own = GEN_SIDE if side == "gen" else RECO_SIDE
-        self.drop("serves the other side", sides(keys)[self.space.entry] != own)
+        other = (sides(keys) != own) & ~known_pairs(keys, self.part.rows.known_pairs)
+        self.drop("serves the other side", other[self.space.entry])
 
     def drop(self, reason: str, rows: Flags) -> None:
         """Leave out rows, counting those that were still in."""
@@ -182,7 +183,7 @@ class _Building:
         """Return the table of the rows that are still in."""
         index: Array | slice = slice(None) if self.keep.all() else np.flatnonzero(self.keep)
         entry = self.space.entry[index]
-        identity = {name: _identifier(names, name)[entry] for name in IDS}
+        identity = {name: identifier(names, name)[entry] for name in IDS}
         columns = {
             block: {name: column[index] for name, column in columns.items()}
             for block, columns in self.columns.items()
@@ -200,14 +201,6 @@ class _Building:
             left_out=self.left_out,
             offenders={k: bad[index] for k, bad in self.offenders.items() if bad[index].any()},
         )
-
-
-def _identifier(names: Namespace, name: str) -> Array:
-    column = names.column(name)
-    if column is None:
-        message = "there is no such column; run, luminosityBlock and event identify events"
-        raise EventFileError(message, branch=name)
-    return column
 
 
 def evaluate_output(

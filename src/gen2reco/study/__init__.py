@@ -7,9 +7,12 @@ their kinds.
 
 from gen2reco.study.basis import Block, Expression
 from gen2reco.study.blocks import (
+    CONSTITUENT,
     NUMBER,
     OF_EVENT,
+    OF_GEN,
     PRESENCE,
+    WHERE,
     Condition,
     Input,
     Match,
@@ -27,9 +30,12 @@ from gen2reco.study.reading import load_study, shipped_studies
 from gen2reco.study.study import Study
 
 __all__ = [
+    "CONSTITUENT",
     "NUMBER",
     "OF_EVENT",
+    "OF_GEN",
     "PRESENCE",
+    "WHERE",
     "Block",
     "Condition",
     "Expression",

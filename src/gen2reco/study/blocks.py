@@ -20,6 +20,12 @@ PRESENCE = ".presence"
 """Behind a part's name: the name of the part that says which of its objects there are."""
 NUMBER = "how_many"
 """Target of such a part."""
+CONSTITUENT = ("pt", "eta", "phi", "pdgId", "charge")
+"""What a constituent has in rows of kind set: names of the targets, in this order."""
+OF_GEN = "gen_"
+"""Before these names: those of the conditions."""
+WHERE = "where"
+"""In the place of a field: which of the listed objects are written."""
 OF_EVENT = ""
 """Name under which `output` keeps the columns of the event that belong to no collection."""
 
@@ -92,6 +98,24 @@ class Rows(Block):
         default="",
         description="for pairing unpaired: events whose RECO side is learned, within `select`",
     )
+    known_pairs: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="for pairing unpaired: share of the events whose two sides are learned together"
+        " as pairs (calibration events, say); all others serve one side alone",
+    )
+    size: int = Field(
+        default=100,
+        ge=1,
+        le=500,
+        description="for kind set: constituents of a row on either side at most, the hardest ones",
+    )
+    number: str = Field(
+        default="",
+        description="for kind set: column that numbers the rows of one event (jets, where every"
+        " row of the files is a jet); empty: one row per event",
+    )
     counts: bool = Field(
         default=False,
         description="learn how many RECO objects a row has (0 or 1 per GEN object; the spurious"
@@ -106,16 +130,25 @@ class Rows(Block):
             raise ValueError(
                 "select_gen and select_reco are for pairing 'unpaired'; else use the study's select"
             )
+        if self.pairing != "unpaired" and self.known_pairs:
+            raise ValueError("known_pairs is for pairing 'unpaired'; else all pairs are known")
         return self
 
     @model_validator(mode="after")
     def _objects_need_collections(self) -> Rows:
-        if self.kind in {"object", "spurious"} and not (self.gen and self.reco):
+        if self.kind in {"object", "spurious", "set"} and not (self.gen and self.reco):
             other = ", or `of`" if self.kind == "spurious" else ""
             raise ValueError(f"rows of kind {self.kind!r} need both `gen` and `reco`{other}")
         if self.counts and self.kind not in {"object", "spurious"}:
             raise ValueError("`counts` is for rows of kind 'object' or 'spurious'")
+        if self.number and self.kind != "set":
+            raise ValueError("`number` is for rows of kind 'set'")
         return self
+
+    @property
+    def per_event(self) -> bool:
+        """Whether an entry of the files is one row."""
+        return self.kind in {"event", "set"}
 
 
 class TransformSpec(BaseModel):
@@ -227,8 +260,14 @@ class Part(Block):
     output: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
         default={},
         description="RECO collections to write: field -> expression on target names and GEN; in"
-        " rows of kind event a list of expressions writes several objects, by falling pt; an"
+        " rows of kind event a list of expressions writes several objects, by falling pt, and of"
+        " these the ones that a condition under `where` holds for; an"
         " expression in the place of the fields writes a column of the event with that name",
+    )
+    unfolded: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
+        default={},
+        description="GEN collections that `unfold` writes, of a family that runs both ways: field"
+        " -> expression on condition names, or a list of them, by falling pt",
     )
     model: dict[str, Any] = Field(
         default={"kind": "flow"}, description="family and its settings; see `gen2reco schema`"
@@ -260,7 +299,12 @@ class Part(Block):
     @property
     def written(self) -> list[tuple[str, str]]:
         """Collection and field of everything it writes."""
-        return [(collection, name) for collection, of in self.output.items() for name in of]
+        return [
+            (collection, name)
+            for collection, of in self.output.items()
+            for name in of
+            if name != WHERE
+        ]
 
     @property
     def generates(self) -> bool:
@@ -283,17 +327,35 @@ class Part(Block):
         )
         return (number, self)
 
+    @property
+    def backward(self) -> Part:
+        """The part from RECO to GEN: conditions and targets have changed places."""
+        return Part(
+            name=f"{self.name}-unfolded",
+            rows=self.rows.model_copy(update={"pairing": "paired"}),
+            condition=tuple(
+                Condition(name=name, value=value)
+                for target in self.target
+                for name, value in zip(target.name, target.value, strict=True)
+            ),
+            target=tuple(Target(name=(c.name,), value=(c.value,)) for c in self.condition),
+            output=self.unfolded,
+            model=self.model,
+        )
+
     @model_validator(mode="after")
     def _presence_fits_the_rows(self) -> Part:
         if self.presence is not None and self.rows.kind not in {"object", "spurious"}:
             raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
         if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
             raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
+        if self.unfolded and self.rows.kind != "event":
+            raise ValueError("`unfolded` is for rows of kind 'event'")
         return self
 
     @model_validator(mode="after")
     def _objects_are_whole(self) -> Part:
-        for collection, fields in self.output.items():
+        for collection, fields in (*self.output.items(), *self.unfolded.items()):
             counts = {len(text) for text in fields.values() if not isinstance(text, str)}
             if counts and self.rows.kind != "event":
                 raise ValueError(f"output {collection}: lists are for rows of kind 'event'")
@@ -301,6 +363,33 @@ class Part(Block):
                 raise ValueError(
                     f"output {collection}: its fields list different numbers of objects"
                 )
+            if WHERE in fields and not counts:
+                raise ValueError(f"output {collection}.{WHERE}: it chooses among listed objects")
+        return self
+
+    @model_validator(mode="after")
+    def _sets_have_constituents(self) -> Part:
+        if self.rows.kind != "set":
+            return self
+        if self.rows.pairing != "paired":
+            raise ValueError("rows of kind 'set' have pairing 'paired'")
+        gen = tuple(f"{OF_GEN}{name}" for name in CONSTITUENT)
+        sides = {
+            "condition": (gen, tuple(item.name for item in self.condition)),
+            "target": (CONSTITUENT, tuple(name for item in self.target for name in item.name)),
+        }
+        for side, (wanted, seen) in sides.items():
+            if wanted != seen:
+                raise ValueError(
+                    f"rows of kind 'set' need under `{side}`, in this order: {', '.join(wanted)}"
+                    f" (seen: {', '.join(seen) or 'nothing'})"
+                )
+        items: list[Condition | Target] = [*self.condition, *self.target]
+        if any(item.transform for item in items) or any(item.relative_to for item in self.target):
+            raise ValueError(
+                "constituents in rows of kind 'set' are encoded by the family: leave out"
+                " `transform` and `relative_to`"
+            )
         return self
 
     @model_validator(mode="after")

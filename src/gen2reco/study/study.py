@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
-from gen2reco.study.blocks import OF_EVENT, Input, Part, Split, Training, column_name
+from gen2reco.study.blocks import OF_EVENT, WHERE, Input, Part, Split, Training, column_name
 from gen2reco.study.judging import Validation
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ class Study(Block):
                         f"parts {first.name!r} and {part.name!r} both write {collection}: both need"
                         " one row per object and the same fields"
                     )
+        if len(self.parts) > 1 and any(part.rows.kind == "set" for part in self.parts):
+            raise ValueError("a part with rows of kind 'set' stands alone in its study")
         for stage in self.stages:
             self.training_of(stage)
         return self
@@ -116,6 +118,7 @@ class Study(Block):
             for part in self.parts
             for collection, fields in part.output.items()
             for field in fields
+            if field != WHERE
         }
         for name in self.describe:
             if name not in written:
@@ -150,6 +153,14 @@ class Study(Block):
     def made(self) -> str:
         """The side that is learned and written: RECO, or GEN where the study unfolds."""
         return "GEN" if self.direction == "unfold" else "RECO"
+
+    @property
+    def backward(self) -> Study:
+        """The study from RECO to GEN that a family which runs both ways serves as well."""
+        parts = tuple(part.backward for part in self.parts if part.unfolded)
+        return self.model_copy(
+            update={"direction": "unfold", "parts": parts, "describe": {}, "select": ""}
+        )
 
     @property
     def stages(self) -> tuple[Part, ...]:

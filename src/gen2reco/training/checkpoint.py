@@ -147,7 +147,8 @@ def load_checkpoint(folder: Path, fingerprint: Mapping[str, Any]) -> Checkpoint 
 def _digest_rows(rows: Batch) -> str:
     """Return the SHA-256 of encoded rows: their shapes and bytes."""
     digest = hashlib.sha256()
-    for tensor in (rows.target, rows.condition, rows.weight):
+    known = [] if rows.known is None else [rows.known]
+    for tensor in (rows.target, rows.condition, rows.weight, *known):
         digest.update(str(tuple(tensor.shape)).encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()

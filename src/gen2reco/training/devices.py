@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from gen2reco.errors import TrainingError
-from gen2reco.models.protocol import Batch
+
+if TYPE_CHECKING:
+    from gen2reco.models.protocol import Batch
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -29,4 +33,4 @@ def cuda_index(device: torch.device) -> list[int]:
 
 def to_device(rows: Batch, device: torch.device) -> Batch:
     """Return the rows on `device`."""
-    return Batch(rows.target.to(device), rows.condition.to(device), rows.weight.to(device))
+    return rows.map(lambda tensor: tensor.to(device))

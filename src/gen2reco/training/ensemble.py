@@ -210,10 +210,11 @@ def _begin(
 
 def _packed(ensemble: Ensemble) -> dict[str, Any]:
     """Rows as numpy arrays: torch would use shared memory, which containers keep small."""
-    sides = ("target", "condition", "weight")
+    sides = ("target", "condition", "weight", "known")
     fields = dict(vars(ensemble))
     for name in ("train", "validation"):
-        fields[name] = {side: getattr(fields[name], side).cpu().numpy() for side in sides}
+        tensors = {side: getattr(fields[name], side) for side in sides}
+        fields[name] = {side: t.cpu().numpy() for side, t in tensors.items() if t is not None}
     return fields
 
 

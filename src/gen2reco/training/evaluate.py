@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gen2reco.models.protocol import Batch
 from gen2reco.training.feed import LEAST_NET_WEIGHT
 
 if TYPE_CHECKING:
-    from gen2reco.models.protocol import Model
+    from gen2reco.models.protocol import Batch, Model
 
 _BLOCK = 4096
 """Rows per forward pass, at least: few enough to stay in cache."""
@@ -23,17 +22,16 @@ def weighted_loss(model: Model, rows: Batch, objective: str = "loss", block: int
     rows. A block whose signed weights cancel has no mean and is left out.
     """
     size = max(block, _BLOCK)
-    blocks = list(
-        zip(
-            *(torch.split(t, size) for t in (rows.target, rows.condition, rows.weight)), strict=True
-        )
-    )
-    net = torch.stack([weight.double().sum() for _, _, weight in blocks]).tolist()
-    gross = torch.stack([weight.double().abs().sum() for _, _, weight in blocks]).tolist()
+    blocks = [
+        rows.map(lambda tensor, first=first: tensor[first : first + size])  # type: ignore[misc]
+        for first in range(0, len(rows.weight), size)
+    ]
+    net = torch.stack([part.weight.double().sum() for part in blocks]).tolist()
+    gross = torch.stack([part.weight.double().abs().sum() for part in blocks]).tolist()
     total = weights = 0.0
     with torch.no_grad():
-        for (target, condition, weight), n, g in zip(blocks, net, gross, strict=True):
+        for part, n, g in zip(blocks, net, gross, strict=True):
             if abs(n) > LEAST_NET_WEIGHT * g:
-                total += n * float(model.loss(Batch(target, condition, weight), objective))
+                total += n * float(model.loss(part, objective))
                 weights += n
     return total / weights

@@ -57,6 +57,7 @@ def check_rows(rows: Batch, shape: Shape, what: str) -> Batch:
         rows.target.detach().float().contiguous(),
         rows.condition.detach().float().contiguous(),
         rows.weight.detach().float().contiguous(),
+        rows.known,
     )
 
 
@@ -118,6 +119,7 @@ class Feed:
             torch.empty((self.size, data.target.shape[1]), device=device),
             torch.empty((self.size, data.condition.shape[1]), device=device),
             torch.full((self.size,), float(weight[0]), device=device),
+            None if data.known is None else data.known[: self.size].clone(),
         )
         self._order = torch.empty(0, dtype=torch.int64)
         self._scale: list[float] = []
@@ -143,6 +145,8 @@ class Feed:
         torch.index_select(self._data.condition, 0, rows, out=self._buffer.condition)
         if self._weight is not None:
             torch.index_select(self._data.weight, 0, rows, out=self._buffer.weight)
+        if self._data.known is not None and self._buffer.known is not None:
+            torch.index_select(self._data.known, 0, rows, out=self._buffer.known)
         return self._buffer
 
     @property

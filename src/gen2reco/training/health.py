@@ -62,6 +62,7 @@ def check_health(
     conditions: Sequence[str] = (),
     seed: int = 1,
     paired: bool = True,
+    columns: bool = True,
 ) -> list[Advice]:
     """Look for what commonly goes wrong, the worst first.
 
@@ -81,14 +82,16 @@ def check_health(
         seed: of the noise of the simulated rows.
         paired: whether targets and conditions of a row belong together; where they do not, how
             targets depend on GEN cannot be checked.
+        columns: whether a column is a quantity; those of a set are not, and only the loss curve
+            and the number of rows are looked at.
     """
     names = [*targets] or [f"target {k}" for k in range(model.shape.targets)]
     seen = [*conditions] or [f"condition {k}" for k in range(model.shape.conditions)]
     found = [
         *_curve(history),
         *_rows(model, train),
-        *_outside(model, train, names),
-        *_features(model, validation, names, seen if paired else (), seed),
+        *(_outside(model, train, names) if columns else ()),
+        *(_features(model, validation, names, seen if paired else (), seed) if columns else ()),
         *(Advice("note", "data", finding, "Check that you expect it") for finding in findings),
     ]
     order = {"problem": 0, "warning": 1, "note": 2}

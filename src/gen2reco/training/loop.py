@@ -212,7 +212,7 @@ class _Run:
             self.skipped += 1
             return
         batch = self.feed.batch(self.position)
-        rate = self.rate(self.step)
+        rate = self.rate(self.step) * self.model.pace
         for column, objective in enumerate(self.objectives):
             loss = self.model.loss(batch, objective.name)
             loss = loss if scale == 1 else loss * scale

@@ -10,6 +10,8 @@ from gen2reco.validation.records import Metric
 from gen2reco.validation.report import Report, read_report, render, write_report
 from gen2reco.validation.results import Assessment, Quantity
 from gen2reco.validation.samples import Closure, Counted, Coverage, Outcome, Rate, Sample, Tally
+from gen2reco.validation.set_records import SetComparison
+from gen2reco.validation.sets import Jets, compare_sets
 from gen2reco.validation.settings import Settings, Targets
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Closure",
     "Counted",
     "Coverage",
+    "Jets",
     "Matching",
     "Metric",
     "Objects",
@@ -25,10 +28,12 @@ __all__ = [
     "Rate",
     "Report",
     "Sample",
+    "SetComparison",
     "Settings",
     "Tally",
     "Targets",
     "assess",
+    "compare_sets",
     "describe_matching",
     "histogram",
     "memorisation",

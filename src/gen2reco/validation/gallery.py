@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gen2reco.validation import object_plots, plots, spectra
+from gen2reco.validation import object_plots, plots, set_plots, spectra
 from gen2reco.validation.wording import p_equals, p_value, plus_minus, verdict_line
 
 if TYPE_CHECKING:
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from gen2reco.validation.object_records import Efficiency
     from gen2reco.validation.results import Assessment
+    from gen2reco.validation.set_records import SetComparison
 
 Section = Literal[
     "summary", "efficiency", "counts", "distributions", "residuals", "pictures", "coverage",
     "correlations", "classifier", "response", "matching", "oversampling", "training",
+    "constituents", "jets",
 ]  # fmt: skip
 
 
@@ -118,6 +120,39 @@ def gallery(
                 f"Training and validation loss of {name} per epoch.",
                 lambda history=history, name=name: plots.loss_plot(history, name),  # type: ignore[misc]
             )
+
+
+def set_gallery(sets: SetComparison) -> Iterator[Plot]:
+    """Yield the plots of jets as sets of particles."""
+    for one in sets.constituents:
+        yield Plot(
+            one.name.replace("_", "-"),
+            "constituents",
+            f"{one.name}: W1 {plus_minus(one.w1.value, one.w1.error)}, floor ratio "
+            f"{one.floor_ratio.value:.2f}.",
+            f"Distribution of {one.name} in FullSim and FastSim.",
+            lambda one=one: spectra.distribution_plot(one.shape),  # type: ignore[misc]
+        )
+    yield Plot(
+        "jet-image",
+        "jets",
+        "Average jet in FullSim and FastSim, and their relative difference where FullSim has more "
+        "than a thousandth of its largest value.",
+        "Mean pt in bins of eta and phi around the jet axis, FullSim, FastSim, difference.",
+        lambda: set_plots.image_plot(sets.image),
+        "wide",
+    )
+    for number, display in enumerate(sets.displays, 1):
+        yield Plot(
+            f"jet-{number}",
+            "jets",
+            f"Jet {number} of those judged: its particles in GEN, in FullSim and in one draw of "
+            "FastSim; areas are proportional to pt.",
+            f"Particles of one jet in eta and phi: {len(display.gen)} in GEN, "
+            f"{len(display.full)} in FullSim, {len(display.fast)} in FastSim.",
+            lambda display=display: set_plots.display_plot(display),  # type: ignore[misc]
+            "wide",
+        )
 
 
 def _efficiency(outcome: Efficiency, tolerance: float) -> Iterator[Plot]:

@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 from gen2reco.errors import SampleError
 from gen2reco.validation import wording
 from gen2reco.validation.classifier import cores
-from gen2reco.validation.gallery import gallery
+from gen2reco.validation.gallery import gallery, set_gallery
 from gen2reco.validation.labels import split_unit
 from gen2reco.validation.object_verdict import region_pull
 from gen2reco.validation.pictures import png_bytes, svg_bytes
 from gen2reco.validation.results import Assessment  # noqa: TC001 - pydantic reads annotations
+from gen2reco.validation.set_records import SetComparison  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +48,7 @@ class Report:
         domain: share of GEN rows outside the training domain, by GEN quantity or as a whole.
         storage: bytes per event by format, for example RECO and GEN.
         parts: pages of the emulator's parts by name, in order; they have none of their own.
+        sets: jets as sets of particles, where the study has such.
     """
 
     assessment: Assessment
@@ -55,6 +58,7 @@ class Report:
     domain: dict[str, float] = field(default_factory=dict)
     storage: dict[str, float] = field(default_factory=dict)
     parts: dict[str, Report] = field(default_factory=dict)
+    sets: SetComparison | None = None
 
 
 def write_report(
@@ -117,7 +121,9 @@ def _page(report: Report, folder: Path, name: str, *, back: str, png: bool) -> P
     """Draw the plots of one page and write it; the plots of a part lie in a folder of their own."""
     pictures = Path("plots") if name == "index" else Path("plots") / name
     figures: dict[str, list[dict[str, Any]]] = {}
-    for plot in gallery(report.assessment, report.histories):
+    drawn = [gallery(report.assessment, report.histories)]
+    drawn += [set_gallery(report.sets)] if report.sets else []
+    for plot in chain(*drawn):
         figure = plot.draw()
         svg = svg_bytes(figure)
         width, height = figure.get_size_inches() * 72

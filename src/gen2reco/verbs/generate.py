@@ -82,13 +82,11 @@ def generate(
         OutputExistsError: the output exists and `overwrite` is off.
         WorkerError: one of several processes was killed.
     """
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
-    check_generates(emulator)
     done = stream(
         model,
-        emulator,
         EventNumbers(number, first),
         output,
+        load=generating,
         options={
             "seed": seed,
             "oversample": 1,
@@ -105,11 +103,12 @@ def generate(
     return Generation(Path(output), done.events, done.seconds, done.shares)
 
 
-def check_generates(emulator: Emulator) -> None:
-    """Raise EmulatorError where an emulator needs events to start from, with what to do."""
+def generating(model: Emulator | str | Path) -> Emulator:
+    """Load an emulator; EmulatorError where it needs events to start from, with what to do."""
+    emulator = model if isinstance(model, Emulator) else load_emulator(model)
     study = emulator.study
     if study.generates:
-        return
+        return emulator
     reads = next(part.name for part in study.parts if not part.generates)
     verb = "unfold" if study.direction == "unfold" else "simulate"
     raise EmulatorError(

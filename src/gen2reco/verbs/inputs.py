@@ -30,23 +30,25 @@ def naming(source: EventSource, trouble: str) -> Iterator[None]:
         raise StudyError(f"{source.label}: {trouble}: {error}") from error
 
 
-def refuse_repeated_events(source: EventSource) -> None:
+def refuse_repeated_events(source: EventSource, number: str = "") -> None:
     """Refuse files whose first events have the same run, luminosity block and event number.
 
-    Random numbers belong to these three: such events would all get the same response.
+    Random numbers belong to these three: such events would all get the same response. `number` is
+    a column that numbers the rows of an event, where the study has one.
 
     Raises:
         EventFileError: naming file, both events and what to do.
     """
-    for chunk in source.chunks(LOOKED_AT, _IDS, stop=LOOKED_AT):
+    own = (*_IDS, number) if number in source.columns else _IDS
+    for chunk in source.chunks(LOOKED_AT, own, stop=LOOKED_AT):
         columns = flat_columns(chunk.events)
-        ids = np.stack([np.asarray(columns[name], np.uint64) for name in _IDS], axis=1)
+        ids = np.stack([np.asarray(columns[name], np.uint64) for name in own], axis=1)
         _, first, inverse = np.unique(ids, axis=0, return_index=True, return_inverse=True)
         again = np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(ids)))
         if len(again):
             row = int(again[0])
             earlier = chunk.start + int(first[inverse.reshape(-1)[row]])
-            shown = ", ".join(f"{name} {ids[row, i]}" for i, name in enumerate(_IDS))
+            shown = ", ".join(f"{name} {ids[row, i]}" for i, name in enumerate(own))
             raise EventFileError(
                 f"{shown} is in row {earlier} already. Random numbers belong to an event's ids,"
                 " which must therefore differ: number the events, or leave out all three columns",

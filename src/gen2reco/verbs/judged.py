@@ -16,6 +16,7 @@ from gen2reco.events.layout import flat_columns
 from gen2reco.rows.chain import parts_before
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.judging import judging_columns
+from gen2reco.rows.sets import WithJets, with_jets
 from gen2reco.rows.splits import TEST, halves, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, typed, with_part
 from gen2reco.study import column_name
@@ -91,9 +92,10 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
         events = chunk.events
         if test_only:
             events = events[split(flat_columns(events), study.split) == TEST]
+        events = with_jets(study, events)
         _, tables = _rows(study, events, chunk.file)
         usable = Namespace(events, study.define).mask(study.select, "select")
-        per_event = [tables[stage.name] for stage in study.stages if stage.rows.kind == "event"]
+        per_event = [tables[stage.name] for stage in study.stages if stage.rows.per_event]
         reasons = per_event[0].dropped if per_event else {"not selected": int(np.sum(~usable))}
         for table in per_event:
             usable &= np.isin(np.arange(len(events)), table.entry)
@@ -132,12 +134,15 @@ def _columns(emulator: Emulator, source: EventSource) -> list[str]:
     for stage in study.stages:
         needed |= dict.fromkeys(columns_needed(study, stage, source, targets=True))
     for part in study.parts:
-        needed |= dict.fromkeys(judging_columns(study, part, source))
+        if part.rows.kind != "set":
+            needed |= dict.fromkeys(judging_columns(study, part, source))
         written = [column_name(*which) for which in part.written]
         needed |= dict.fromkeys(name for name in written if name in source.columns)
     needed |= dict.fromkeys(emulator.columns_needed(source))
-    needed |= dict.fromkeys(columns_of(validation_expressions(study), study.define, source))
-    return list(needed)
+    known = WithJets.of(study, source)
+    expressions = validation_expressions(study)
+    needed |= dict.fromkeys(columns_of(expressions, study.define, known))
+    return [name for name in needed if name in source.columns]
 
 
 def _rows(

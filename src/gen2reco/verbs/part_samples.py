@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from gen2reco.events.layout import Jagged, flat_columns
+from gen2reco.features import PartFeatures
 from gen2reco.models.classifier import Classifier
 from gen2reco.rows.judging import (
     OBJECTS,
@@ -208,8 +209,10 @@ class PartSamples:
             table = self.judged.tables[trained.part.name]
             where = "presence, " if trained.part.rows.counts else ""
             found[f"{where}any condition"] = float(np.mean(trained.features.outside_domain(table)))
-            for name in trained.features.condition_names:
-                missed = trained.features.ranges["condition", name].misses(table.condition[name])
+            features = trained.features
+            assert isinstance(features, PartFeatures), "sets have no conditions one by one"
+            for name in features.condition_names:
+                missed = features.ranges["condition", name].misses(table.condition[name])
                 if missed is not None:
                     found[f"{where}{name}"] = float(np.mean(missed))
         return found

@@ -55,7 +55,11 @@ def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward
     made = assemble(
         events,
         everything,
-        [Copy(0, 0, [Made(part, table.entry, output)], np.zeros(len(events), np.int32))],
+        [
+            Copy(
+                0, 0, [Made(part, table.entry, output, alone=True)], np.zeros(len(events), np.int32)
+            )
+        ],
         layout=emulator.layout,
         weight=emulator.study.input.weight,
         keep=(),

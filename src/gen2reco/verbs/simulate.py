@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import StudyError
-from gen2reco.verbs.stream import CHUNK, Streamed, stream
+from gen2reco.shards import numbers_of
+from gen2reco.verbs.cluster import run_on_cluster
+from gen2reco.verbs.production import planned
+from gen2reco.verbs.shard import Simulation, make_shard, simulating
+from gen2reco.verbs.stream import CHUNK, stream
+
+__all__ = ["Simulation", "simulate"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Simulation:
-    """Outcome of `simulate`.
-
-    Attributes:
-        path: the file of RECO events.
-        generated: GEN events read.
-        events: RECO events written, replicas and members included.
-        dropped: reason -> GEN events that gave no RECO event; `part: reason` -> GEN objects that
-            that part could not take, of the other events.
-        flagged: reason -> RECO events marked in `gen2reco_flags`.
-        seconds: wall time, the start of workers included.
-        shares: reading, model and writing as fractions of the time of one process (empty with
-            workers).
-    """
-
-    path: Path
-    generated: int
-    events: int
-    dropped: Mapping[str, int]
-    flagged: Mapping[str, int]
-    seconds: float
-    shares: Mapping[str, float]
-
-    def __str__(self) -> str:
-        streamed = Streamed(
-            self.generated, self.events, self.dropped, self.flagged, self.seconds, self.shares
-        )
-        return streamed.told(self.path, "GEN", "RECO")
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+    from gen2reco.emulator import Emulator
 
 
 def simulate(
@@ -64,6 +35,9 @@ def simulate(
     file_format: str | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    shard: str = "",
+    scheduler: str = "",
+    shards: int = 0,
 ) -> Simulation:
     """Turn files of GEN events into one file of RECO events.
 
@@ -72,8 +46,8 @@ def simulate(
 
     Args:
         model: an emulator or its path.
-        files: files or globs with GEN events.
-        output: RECO file, `.parquet` or `.root`.
+        files: files or globs with GEN events; may be empty for a shard whose manifest is there.
+        output: RECO file, `.parquet` or `.root`; for a shard, the folder of all shards.
         seed: seed of all random numbers.
         chunk: GEN events per step.
         workers: processes, this one included; each uses one thread.
@@ -84,50 +58,74 @@ def simulate(
         file_format: `parquet`, `nanoaod` or `rntuple`; default: by the suffix of `output`.
         overwrite: replace an existing output.
         progress: called with GEN events done and in all.
+        shard: `I/N`: only piece I, from 0, of N pieces with equal numbers of events. The first
+            call writes `manifest.json`, which says what all pieces are; a piece that is there and
+            complete is left as it is, a broken one is made anew. Parquet by default.
+        scheduler: address of a Dask scheduler (`tcp://host:8786`) on whose workers all shards are
+            made, or `local` for a cluster of `workers` processes here; needs `shards`.
+        shards: number of pieces on a cluster; `output` is their folder.
 
     Raises:
-        OutputExistsError: the output exists and `overwrite` is off.
+        OutputExistsError: the output exists and `overwrite` is off, or the folder holds the shards
+            of another production.
         EventFileError: a file cannot be read, lacks a column, or holds unusable values under policy
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
-        StudyError: the study unfolds, or generates without GEN.
-        WorkerError: one of several processes was killed.
+        StudyError: the study unfolds, generates without GEN, or there is no such scheduler.
+        WorkerError: one of several processes was killed, or a scheduler was lost.
     """
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
-    if emulator.study.direction != "simulate":
-        raise StudyError(
-            f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"
-            " `gen2reco unfold` with this emulator"
+    if shard and scheduler:
+        raise StudyError("a cluster makes all shards: give either a shard or a scheduler")
+    if bool(scheduler) != bool(shards):
+        raise StudyError("a scheduler and the number of shards belong together: --shards 100")
+    options = {
+        "seed": seed,
+        "oversample": oversample,
+        "members": members,
+        "keep": list(keep),
+        "policy": policy,
+    }
+    if shard or scheduler:
+        number, of = numbers_of(shard) if shard else (-1, shards)
+        manifest = planned(
+            simulating(model),
+            model,
+            files,
+            output,
+            of,
+            options,
+            file_format,
+            overwrite=overwrite,
         )
-    if emulator.study.generates:
-        raise StudyError(
-            f"study {emulator.study.name!r} learned events without GEN, and what it makes has"
-            " nothing to do with the events of a file; use `gen2reco generate` with this emulator"
+        if scheduler:
+            return run_on_cluster(
+                scheduler,
+                manifest,
+                options,
+                chunk=chunk,
+                workers=workers,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        return make_shard(
+            model,
+            manifest.shard(number),
+            options,
+            chunk=chunk,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
         )
     done = stream(
         model,
-        emulator,
         files,
         output,
-        options={
-            "seed": seed,
-            "oversample": oversample,
-            "members": members,
-            "keep": keep,
-            "policy": policy,
-        },
+        load=simulating,
+        options=options,
         chunk=chunk,
         workers=workers,
         file_format=file_format,
         overwrite=overwrite,
         progress=progress,
     )
-    return Simulation(
-        Path(output),
-        done.read,
-        done.events,
-        done.dropped,
-        done.flagged,
-        done.seconds,
-        done.shares,
-    )
+    return Simulation(**vars(done))

@@ -7,13 +7,16 @@ import time
 from collections import Counter, deque
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from html import escape
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
-from gen2reco.emulator import Emulator, Simulated, load_emulator
+from gen2reco.emulator import Emulator, Simulated
 from gen2reco.emulator.assemble import event_weights
 from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
@@ -24,11 +27,11 @@ from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeate
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-    from gen2reco.events import EventSource
+    from gen2reco.events import Chunk, EventSource
     from gen2reco.events.layout import Columns
+    from gen2reco.shards import Shard
 
     Given = Sequence[str | Path] | str | Path | EventNumbers
     _Task = tuple[Columns, str, int]
@@ -44,8 +47,9 @@ class Streamed:
     """What went through.
 
     Attributes:
+        path: the file written.
         read: events read.
-        events: events written, replicas and members included.
+        events: events written, replicas (or draws) and members included.
         dropped: reason -> events read that gave none; `part: reason` -> objects left out of it.
         flagged: reason -> events written that are marked in `gen2reco_flags`.
         seconds: wall time, the start of workers included.
@@ -53,6 +57,9 @@ class Streamed:
             workers).
     """
 
+    given: ClassVar[str] = "given"
+    made: ClassVar[str] = "made"
+    path: Path
     read: int
     events: int
     dropped: Mapping[str, int]
@@ -60,13 +67,12 @@ class Streamed:
     seconds: float
     shares: Mapping[str, float]
 
-    def told(self, path: Path, given: str, made: str) -> str:
-        """Return what went through as text, a line for each reason."""
-        rate = self.read / self.seconds
+    def __str__(self) -> str:
         lines = [
             (
-                f"{path}: {self.events} {made} events from {self.read} {given} events"
-                f" in {self.seconds:.1f} s ({rate:.0f} {given} events/s)"
+                f"{self.path}: {self.events} {self.made} events from {self.read} {self.given}"
+                f" events in {self.seconds:.1f} s"
+                f" ({self.read / self.seconds:.0f} {self.given} events/s)"
             )
         ]
         lines += [
@@ -75,34 +81,40 @@ class Streamed:
         lines += [f"  flagged, {reason}: {count}" for reason, count in sorted(self.flagged.items())]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
 
 def stream(
     model: Emulator | str | Path,
-    emulator: Emulator,
     files: Given,
     output: str | Path,
     *,
+    load: Callable[[Emulator | str | Path], Emulator],
     options: Mapping[str, Any],
     chunk: int,
     workers: int,
     file_format: str | None,
     overwrite: bool,
     progress: Callable[[int, int], None] | None,
+    shard: Shard | None = None,
 ) -> Streamed:
     """Send files of events through an emulator into one file with its sidecar.
 
     Args:
-        model: what workers load: the path of the emulator, or the emulator itself for one process.
-        emulator: the same, loaded.
+        model: the path of the emulator, or the emulator itself for one process.
         files: files or globs with the events that are given; or the numbers of events, for an
             emulator that is given nothing.
         output: file to write.
+        load: makes of `model` what the events go through, here and in every worker; a function of
+            a module.
         options: `seed`, `oversample`, `members`, `keep` and `policy` of `Emulator.simulate_chunk`.
         chunk: events read per step.
         workers: processes; each uses one thread.
         file_format: format of the output; None: by its suffix.
         overwrite: replace an existing output.
         progress: called with events done and in all.
+        shard: the piece of a production that this is; its entries of `files` are read.
 
     Raises:
         StudyError, EventFileError, EmulatorError, OutputExistsError, WorkerError: as `simulate`.
@@ -110,6 +122,7 @@ def stream(
     begin = time.perf_counter()
     if chunk < 1 or workers < 1:
         raise StudyError(f"chunk and workers must be at least 1, not {chunk} and {workers}")
+    emulator = load(model)
     study = emulator.study
     emulator.check_options(**{name: options[name] for name in ("oversample", "members", "policy")})
     source, columns = _given(files, emulator, output, options["keep"])
@@ -127,6 +140,15 @@ def stream(
     }
     if isinstance(source, EventNumbers):
         sidecar |= {"direction": "generate", "first": source.first}
+    start, stop = (shard.start, shard.stop) if shard else (0, source.entries)
+    if shard:
+        sidecar["shard"] = {
+            "number": shard.number,
+            "of": shard.of,
+            "start": start,
+            "stop": stop,
+            "task": shard.task,
+        }
     dropped: Counter[str] = Counter()
     flagged: Counter[str] = Counter()
     spent = {"read": 0.0, "model": 0.0, "write": 0.0}
@@ -139,15 +161,19 @@ def stream(
         format=file_format,
         overwrite=overwrite,
         sidecar=sidecar,
+        tables=shard is not None,
         descriptions=descriptions,
     ) as writer:
         if workers == 1:
-            pieces = _made_here(emulator, source, columns, chunk, options, spent)
+            chunks = source.chunks(chunk, columns, start, stop)
+            pieces = _made_here(emulator, chunks, options, spent)
         else:
             if isinstance(model, Emulator):
                 raise EmulatorError("several workers load the emulator themselves: give its path")
+            first = source.chunks(1, columns, start, start + 1)
+            chunks = source.chunks(chunk, columns, start, stop)
             pieces = _made_in_workers(
-                emulator, str(model), source, columns, chunk, options, workers
+                emulator, partial(load, model), first, chunks, options, workers
             )
         with closing(pieces):
             for generated, simulated in pieces:
@@ -161,7 +187,7 @@ def stream(
                 sidecar |= {"generated": done, "dropped": dict(dropped), "flagged": dict(flagged)}
                 spent["write"] += time.perf_counter() - mark
                 if progress is not None:
-                    progress(done, source.entries)
+                    progress(done, stop - start)
         mark = time.perf_counter()
     spent["write"] += time.perf_counter() - mark
     busy = sum(spent.values())
@@ -171,7 +197,7 @@ def stream(
         else {}
     )
     seconds = time.perf_counter() - begin
-    return Streamed(done, events, dict(dropped), dict(flagged), seconds, shares)
+    return Streamed(Path(output), done, events, dict(dropped), dict(flagged), seconds, shares)
 
 
 def _given(
@@ -185,15 +211,13 @@ def _given(
     refuse_input_as_output(source, output)
     with naming(source, f"the emulator cannot read its {study.given} here"):
         columns = emulator.columns_needed(source, keep)
-    refuse_repeated_events(source)
+    refuse_repeated_events(source, *emulator.numbers)
     return source, columns
 
 
 def _made_here(
     emulator: Emulator,
-    source: EventSource | EventNumbers,
-    columns: Sequence[str],
-    chunk: int,
+    chunks: Iterable[Chunk],
     options: Mapping[str, Any],
     spent: dict[str, float],
 ) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
@@ -202,7 +226,7 @@ def _made_here(
     torch.set_num_threads(1)
     try:
         mark = time.perf_counter()
-        for piece in source.chunks(size=chunk, columns=columns):
+        for piece in chunks:
             spent["read"] += time.perf_counter() - mark
             mark = time.perf_counter()
             simulated = emulator.simulate_chunk(
@@ -226,10 +250,9 @@ def _generated(columns: Columns, weight: str) -> dict[str, np.ndarray]:
 
 def _made_in_workers(
     emulator: Emulator,
-    path: str,
-    source: EventSource | EventNumbers,
-    columns: Sequence[str],
-    chunk: int,
+    load: Callable[[], Emulator],
+    first: Iterable[Chunk],
+    chunks: Iterable[Chunk],
     options: Mapping[str, Any],
     workers: int,
 ) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
@@ -241,16 +264,16 @@ def _made_in_workers(
     under_way: deque[dict[str, np.ndarray]] = deque()
 
     def tasks() -> Iterator[_Task]:
-        for piece in source.chunks(size=chunk, columns=columns):
+        for piece in chunks:
             given = flat_columns(piece.events)
             under_way.append(_generated(given, emulator.study.input.weight))
             yield given, piece.file, piece.start
 
-    first = [flat_columns(piece.events) for piece in source.chunks(1, columns, stop=1)]
+    few = [flat_columns(piece.events) for piece in first]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with Crew(_start_worker, (path, options, first), processes=workers - 1) as crew:
+        with Crew(_start_worker, (load, options, few), processes=workers - 1) as crew:
             here = _worker(emulator, options)
             for _, (made, dropped, flagged) in crew.run(tasks(), ahead=2, in_order=True, here=here):
                 yield under_way.popleft(), Simulated(to_events(made), dropped, flagged)
@@ -258,10 +281,12 @@ def _made_in_workers(
         torch.set_num_threads(threads)
 
 
-def _start_worker(path: str, options: Mapping[str, Any], first: Sequence[Columns]) -> _Work:
+def _start_worker(
+    load: Callable[[], Emulator], options: Mapping[str, Any], first: Sequence[Columns]
+) -> _Work:
     """Load the emulator and use it once, which compiles its kernels and those of the rows."""
     torch.set_num_threads(1)
-    emulator = load_emulator(path)
+    emulator = load()
     for columns in first:
         emulator.simulate_chunk(to_events(columns), **{**options, "policy": "flag"})
     return _worker(emulator, options)

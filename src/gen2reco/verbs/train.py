@@ -11,7 +11,7 @@ from functools import partial
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from gen2reco import models
 from gen2reco.emulator import Emulator, TrainedPart, check_replaceable, save_emulator
 from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.reference import write_reference
-from gen2reco.errors import EventFileError, OutputExistsError, TrainingError
+from gen2reco.errors import EventFileError, OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
-from gen2reco.features import PartFeatures
+from gen2reco.features import Features, PartFeatures, SetFeatures
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.splits import TRAIN, VALIDATION, split
+from gen2reco.rows.splits import TRAIN, VALIDATION, known_pairs, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import OF_EVENT, Part, Study, load_study
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import awkward as ak
 
     from gen2reco.events import EventSource
+    from gen2reco.models.protocol import HasMonitor, Model
     from gen2reco.rng import Keys
     from gen2reco.study import Training
     from gen2reco.training import Advice, Member, Progress
@@ -154,6 +155,12 @@ def train(
 
     for part in study.stages:
         models.parse(part.model)
+        if part.unfolded and not models.runs_back(part.model):
+            raise StudyError(
+                f"part {part.name!r}: `unfolded` is for a family that runs both ways, and"
+                f" {part.model['kind']} does not; leave it out, or train a study with"
+                " `direction: unfold`"
+            )
     prepared = [_prepared(study, part, tables[part.name]) for part in study.stages]
     fits = fit_ensembles(
         [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared],
@@ -162,7 +169,9 @@ def train(
         progress=progress,
     )
     trained = [
-        TrainedPart(one.part, one.features, tuple(fit.model.eval() for fit in members))
+        TrainedPart(
+            one.part, one.features, tuple(fit.model.eval() for fit in members), one.backward
+        )
         for one, members in zip(prepared, fits, strict=True)
     ]
     rows = {one.part.name: one.rows for one in prepared}
@@ -253,7 +262,9 @@ def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak
         if reference is None and usable.any():
             reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
     tables = {
-        name: join_chunks(gen, reco, study.split) if reco else Table.concatenate(gen)
+        name: join_chunks(gen, reco, study.split, study.part(name).rows.known_pairs)
+        if reco
+        else Table.concatenate(gen)
         for name, (gen, reco) in collected.items()
     }
     for name, table in tables.items():
@@ -277,7 +288,7 @@ def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -
         for kept, side in zip(collected[part.name], sides, strict=False):
             kept.append(side.take(split(side.keys, study.split) <= VALIDATION))
         table = sides[0]
-        if part.rows.kind == "event":
+        if part.rows.per_event:
             usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
         if part is not study.stages[-1]:
             names = with_part(names, part, table, typed(part, table.target))
@@ -307,11 +318,11 @@ def reco_layout(study: Study, source: EventSource) -> RecoLayout:
     singletons: list[str] = []
     types: dict[str, str] = {}
     for part in study.parts:
-        for collection, fields in part.output.items():
+        for collection, fields in (part.output | part.unfolded).items():
             if collection == OF_EVENT:
                 continue
             known = [column for column in source.columns if column.startswith(f"{collection}_")]
-            if any(not source.is_list[column] for column in known) and part.rows.kind == "event":
+            if any(not source.is_list[column] for column in known) and part.rows.per_event:
                 singletons.append(collection)
             wanted = [
                 f"{collection}_{name}"
@@ -335,10 +346,16 @@ class _Prepared:
 
     part: Part
     settings: Training
-    features: PartFeatures
+    features: Features
     keys: Keys
     train: Batch
     validation: Batch
+    backward: PartFeatures | None
+
+    @property
+    def monitored(self) -> bool:
+        """Whether a quantity of the family picks the best epoch."""
+        return models.monitored(self.part.model)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -357,8 +374,14 @@ class _Prepared:
             folder=folder,
             keys=self.keys,
             part=self.part.name,
+            monitor=partial(_monitor, self.validation) if self.monitored else None,
             tensorboard=tensorboard,
         )
+
+
+def _monitor(validation: Batch, model: Model) -> float:
+    """Return the quantity of a family that picks its best epoch."""
+    return float(cast("HasMonitor", model).monitor(validation))
 
 
 def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
@@ -366,18 +389,32 @@ def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
     settings = study.training_of(part)
     which = split(table.keys, study.split)
     learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
-    features = PartFeatures.fit(
-        part,
-        learned,
-        settings.seed,
-        plain=models.plain_sides(part.model),
-        levels=models.takes_levels(part.model),
-    )
-    train, validation = (_batch(features, rows, settings.seed) for rows in (learned, held))
-    return _Prepared(part, settings, features, learned.keys, train, validation)
+    features: Features
+    if models.check_rows_of(part).rows.kind == "set":
+        features = SetFeatures.fit(part, learned, models.representation(part.model))
+    else:
+        features = PartFeatures.fit(
+            part,
+            learned,
+            settings.seed,
+            plain=models.plain_sides(part.model),
+            levels=models.takes_levels(part.model),
+        )
+    backward = None
+    if part.unfolded:
+        exchanged = replace(
+            learned, condition=learned.target, target=learned.condition, relative_to={}, given={}
+        )
+        backward = PartFeatures.fit(
+            part.backward, exchanged, settings.seed, plain=models.plain_sides(part.model)
+        )
+    share = part.rows.known_pairs
+    train, validation = (_batch(features, rows, settings.seed, share) for rows in (learned, held))
+    return _Prepared(part, settings, features, learned.keys, train, validation, backward)
 
 
 def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
+    is_set = prepared.part.rows.kind == "set"
     return check_health(
         members[0].result.history,
         members[0].model,
@@ -387,11 +424,14 @@ def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
         targets=prepared.features.target_names,
         conditions=prepared.features.condition_names,
         paired=prepared.part.rows.pairing != "unpaired",
+        columns=not is_set,
     )
 
 
-def _batch(features: PartFeatures, table: Table, seed: int) -> Batch:
+def _batch(features: Features, table: Table, seed: int, share: float) -> Batch:
+    known = torch.from_numpy(known_pairs(table.keys, share)) if share else None
     return Batch(
+        known=known,
         target=torch.from_numpy(features.encode_target(table, seed)),
         condition=torch.from_numpy(features.encode_condition(table)),
         weight=torch.from_numpy(table.weight.astype(np.float32)),

@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gen2reco.emulator import Emulator, load_emulator
-from gen2reco.errors import EmulatorError
 from gen2reco.verbs.stream import CHUNK, Streamed, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Unfolding:
-    """Outcome of `unfold`.
+class Unfolding(Streamed):
+    """Outcome of `unfold`: RECO events read, GEN events written."""
 
-    Attributes:
-        path: the file of GEN events.
-        read: RECO events read.
-        events: GEN events written, all draws included.
-        dropped: reason -> RECO events that could not be unfolded.
-        flagged: reason -> GEN events marked in `gen2reco_flags`.
-        seconds: wall time, the start of workers included.
-    """
-
-    path: Path
-    read: int
-    events: int
-    dropped: Mapping[str, int]
-    flagged: Mapping[str, int]
-    seconds: float
-
-    def __str__(self) -> str:
-        streamed = Streamed(self.read, self.events, self.dropped, self.flagged, self.seconds, {})
-        return streamed.told(self.path, "RECO", "GEN")
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+    given, made = "RECO", "GEN"
 
 
 def unfold(
@@ -66,7 +41,8 @@ def unfold(
     give the same draws, whatever the chunk, the order of files or the workers.
 
     Args:
-        model: an emulator whose study has `direction: unfold`, or its path.
+        model: an emulator whose study has `direction: unfold`, or of a family that runs both ways
+            (`transport`: its encoder), or its path.
         files: files or globs with RECO events.
         output: GEN file, `.parquet` or `.root`.
         draws: GEN events per RECO event (`replica` column, weights divided by it).
@@ -87,13 +63,11 @@ def unfold(
         EmulatorError: the emulator cannot be loaded, cannot unfold, or has fewer members.
         WorkerError: one of several processes was killed.
     """
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
-    check_unfolds(emulator)
     done = stream(
         model,
-        emulator,
         files,
         output,
+        load=unfolding,
         options={
             "seed": seed,
             "oversample": draws,
@@ -107,17 +81,10 @@ def unfold(
         overwrite=overwrite,
         progress=progress,
     )
-    return Unfolding(Path(output), done.read, done.events, done.dropped, done.flagged, done.seconds)
+    return Unfolding(**vars(done))
 
 
-def check_unfolds(emulator: Emulator) -> None:
-    """Raise EmulatorError where an emulator cannot give GEN for RECO, with what to do."""
-    study = emulator.study
-    if study.direction == "unfold":
-        return
-    kinds = ", ".join(sorted({str(part.part.model["kind"]) for part in emulator.parts}))
-    raise EmulatorError(
-        f"the emulator of study {study.name!r} learned RECO given GEN, and the family {kinds} does"
-        " not run backwards. Train a study with `direction: unfold`, whose conditions are RECO and"
-        " whose targets are GEN, such as zee-unfold"
-    )
+def unfolding(model: Emulator | str | Path) -> Emulator:
+    """Return what gives GEN for RECO; EmulatorError where an emulator runs one way only."""
+    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    return emulator.backward()

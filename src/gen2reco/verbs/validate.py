@@ -22,6 +22,7 @@ from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import Judged, read_judged
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
+from gen2reco.verbs.set_samples import compare_constituents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,6 +151,7 @@ def validate(
         histories=_histories(emulator) if not whole or len(study.parts) == 1 else {},
         domain=first.domain,
         parts=pages if whole else {},
+        sets=first.sets,
     )
     place_report(output, overwrite, lambda folder: render(report, folder))
     parts = {name: page.assessment for name, page in report.parts.items()}
@@ -246,7 +248,9 @@ class _Run:
             settings=self.settings(Targets() if alone else Targets.for_parts()),
         )
         domain = {"events with a GEN value outside": samples.outside()}
-        return Report(assessment, domain={} if alone else domain)
+        settings = self.settings(Targets())
+        sets = compare_constituents(study, judged.events, samples.replicas[0], settings)
+        return Report(assessment, domain={} if alone else domain, sets=sets)
 
 
 def too_few(judged: Judged, part: Part) -> str:

@@ -1,0 +1,282 @@
+"""What each step of a jet's response sees: numbers of order one about particles, cells and jets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from gen2reco.models.nn.hits import (
+    ELECTRON,
+    HADRON,
+    MUON,
+    NEUTRAL,
+    PHOTON,
+    Cells,
+    Particles,
+    enter,
+)
+from gen2reco.models.nn.relatives import Chain, Siblings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gen2reco.models.nn.calorimeter import Grid, Tracker
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+LITTLE = 0.1
+"""Energy in GeV below which logarithms stop to care."""
+
+NEAR_EM, NEAR_HAD = 0.03, 0.13
+"""How far around a cell others are looked at."""
+
+OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 18
+OUTCOMES = 3
+"""Of a charged particle or a cell: lost, found, elsewhere."""
+OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
+"""How many numbers jets, charged particles and cells are described by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The GEN side of some jets, laid out for the networks.
+
+    Attributes:
+        gen: the particles.
+        em: cells that photons and electrons enter.
+        had: cells that hadrons enter.
+        behind: cell of hadrons behind each cell of photons, -1 for none.
+    """
+
+    gen: Particles
+    em: Cells
+    had: Cells
+    behind: Index
+
+    @classmethod
+    def of(cls, gen: Particles, grids: tuple[Grid, Grid], tracker: Tracker) -> Scene:
+        """Let the particles enter the cells."""
+        em = enter(gen, (gen.kind == PHOTON) | (gen.kind == ELECTRON), grids[0], tracker)
+        had = enter(gen, (gen.kind == HADRON) | (gen.kind == NEUTRAL), grids[1], tracker)
+        middle = np.full(len(em), 0.5)
+        eta, phi = grids[0].direction(em.cell, middle, middle)
+        return cls(gen, em, had, had.find(em.jet, grids[1].find(eta, phi), grids[1]))
+
+    @cached_property
+    def charged(self) -> Index:
+        """Charged particles, by their place among all."""
+        return np.flatnonzero(self.gen.charge != 0)
+
+    @cached_property
+    def energy(self) -> Numbers:
+        """Energy of each particle, GeV."""
+        return self.gen.energy
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """Charged particles that probably come from the same decay."""
+        return Siblings.of(self.gen)
+
+    @cached_property
+    def chain(self) -> Chain:
+        """Cells of photons, one after the other."""
+        return Chain.of(self.em, self.gen, self.em.sums(self.energy))
+
+    @cached_property
+    def axis(self) -> tuple[Numbers, Numbers]:
+        """Eta and phi of each jet's sum."""
+        gen = self.gen
+        px, py = (gen.sums(gen.pt * wave) for wave in (np.cos(gen.phi), np.sin(gen.phi)))
+        pz = gen.sums(gen.pt * np.sinh(gen.eta))
+        return np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
+
+    @cached_property
+    def distance(self) -> Numbers:
+        """Distance of each particle from its jet's axis."""
+        eta, phi = (part[self.gen.jet] for part in self.axis)
+        step = np.mod(self.gen.phi - phi + np.pi, 2.0 * np.pi) - np.pi
+        return np.hypot(self.gen.eta - eta, step)
+
+    @cached_property
+    def jets(self) -> Numbers:
+        """What is said of each jet, [jets, OF_JET]."""
+        gen = self.gen
+        pt = gen.sums(gen.pt)
+        neutral = gen.sums(gen.pt * (gen.kind == NEUTRAL))
+        photons = gen.sums(gen.pt * (gen.kind == PHOTON))
+        width = gen.sums(gen.pt * self.distance) / np.maximum(pt, 1e-9)
+        return np.stack(
+            [
+                _log(pt) - 6.0,
+                gen.sums(np.ones(len(gen.jet))) / 25.0 - 2.0,
+                np.abs(self.axis[0]) - 1.0,
+                _log(neutral) / 2.0 - 1.5,
+                _log(photons) / 2.0 - 2.0,
+                4.0 * width - 0.5,
+                10.0 * gen.sums(gen.pt * (self.distance > 0.6)) / np.maximum(pt, 1e-9),
+            ],
+            axis=1,
+        )
+
+    def of_tracks(self, which: Index) -> Numbers:
+        """What is said of charged particles, [len(which), OF_TRACK]."""
+        gen, had = self.gen, self.had
+        cell = had.of[which]
+        total = np.append(had.sums(self.energy), 0.0)[cell]
+        count = np.append(had.sums(np.ones(len(gen.jet))), 0.0)[cell]
+        energy, species = self.energy[which], np.abs(gen.pdg_id[which])
+        jets, kin = self.jets[gen.jet[which]], self.siblings
+        return np.stack(
+            [
+                _log(gen.pt[which]) / 1.5 - 1.0,
+                np.abs(gen.eta[which]) - 1.0,
+                4.0 * self.distance[which] - 0.5,
+                np.maximum(self.distance[which] - 0.6, 0.0) * 10.0,
+                (gen.kind[which] == ELECTRON) * 1.0,
+                (gen.kind[which] == MUON) * 1.0,
+                (species == 321) * 1.0,
+                (species == 2212) * 1.0,
+                _log(total) / 2.0 - 1.5,
+                energy / np.maximum(total, energy),
+                count / 3.0 - 1.0,
+                jets[:, 0],
+                jets[:, 1],
+                (kin.partner[which] >= 0) * 1.0,
+                (kin.baryon[which]) * 1.0,
+                kin.off[which] / 0.01,
+                np.where(kin.energy[which] > 0, _log(kin.energy[which]) / 2.0 - 1.0, 0.0),
+                _log(gen.pt[which] / 0.2) / 2.0 - 1.5,
+            ],
+            axis=1,
+        )
+
+    def of_siblings(self, which: Index, outcome: Index) -> Numbers:
+        """What is said of what became of the harder of a pair, [len(which), OF_SIBLING].
+
+        Args:
+            which: charged particles.
+            outcome: of every particle, [particles].
+        """
+        second = self.siblings.second[which]
+        other = np.where(second, outcome[self.siblings.partner[which]], -1)
+        return np.column_stack([second, other[:, None] == np.arange(OUTCOMES)])
+
+    def of_before(self, outcome: Index) -> Numbers:
+        """What is said of what became of the cell before each, [cells, OF_BEFORE]."""
+        chain, energy = self.chain, self.em.sums(self.energy)
+        there = chain.before >= 0
+        other = np.where(there, outcome[chain.before], -1)
+        ratio = np.where(there, energy[chain.before], 1.0) / np.where(there, energy, 1.0)
+        return np.column_stack(
+            [
+                there,
+                chain.distance / 0.02,
+                np.exp(-((chain.distance / 0.015) ** 2)) * there,
+                np.minimum(np.log(np.maximum(ratio, 1e-9)), 6.0) / 2.0,
+                other[:, None] == np.arange(OUTCOMES),
+            ]
+        )
+
+    def of_em(self, found: Flags) -> Numbers:
+        """What is said of cells of photons and electrons, [cells, OF_EM], given found tracks."""
+        gen, cells, energy = self.gen, self.em, self.energy
+        photon, electron = gen.kind == PHOTON, gen.kind == ELECTRON
+        total = cells.sums(energy * photon)
+        lead = cells.lead
+        jets = self.jets[cells.jet]
+        return np.stack(
+            [
+                _log(total) / 1.5 - 1.0,
+                np.log(np.maximum(total, LITTLE)) < np.log(0.6),
+                cells.sums(photon * 1.0) / 2.0 - 0.7,
+                energy[lead] / np.maximum(cells.sums(energy), 1e-9),
+                _log(cells.sums(energy * (electron & found))) / 1.5,
+                _log(cells.sums(energy * (electron & ~found))) / 1.5,
+                np.abs(gen.eta[lead]) - 1.0,
+                (np.abs(gen.eta[lead]) > 1.5) * 1.0,
+                4.0 * self.distance[lead] - 0.5,
+                np.maximum(self.distance[lead] - 0.6, 0.0) * 10.0,
+                jets[:, 0],
+                jets[:, 1],
+                _log(self.around(cells, energy * photon, NEAR_EM)) / 2.0 - 1.0,
+                np.abs(gen.eta[lead]) > 2.9,
+            ],
+            axis=1,
+        )
+
+    def of_had(self, found: Flags, dark: Flags) -> Numbers:
+        """What is said of cells of hadrons, [cells, OF_HAD].
+
+        Args:
+            found: particles with a track, [particles].
+            dark: cells of photons that give none, [cells of photons].
+        """
+        gen, cells, energy = self.gen, self.had, self.energy
+        charged = gen.kind == HADRON
+        # Where both of a pair have no track, their energy is mostly lost too.
+        gone = (self.siblings.partner >= 0) & ~found & ~found[self.siblings.partner]
+        tracks = energy * (charged & found)
+        total, seen = cells.sums(energy), cells.sums(tracks)
+        count = cells.sums((charged & found) * 1.0)
+        lead = cells.lead
+        jets = self.jets[cells.jet]
+        return np.stack(
+            [
+                _log(total) / 1.5 - 1.5,
+                _log(seen) / 1.5 - 1.5,
+                _log(cells.sums(energy * (charged & ~found & ~gone))) / 1.5,
+                _log(cells.sums(energy * (charged & gone))) / 1.5,
+                _log(cells.sums(energy * (gen.kind == NEUTRAL))) / 1.5,
+                seen / np.maximum(total, 1e-9),
+                count / 2.0 - 1.0,
+                (count == 0) * 1.0,
+                cells.sums(np.ones(len(energy))) / 2.0 - 1.0,
+                np.sqrt(cells.sums(tracks**2)) / np.maximum(seen, LITTLE),
+                np.abs(gen.eta[lead]) - 1.0,
+                (np.abs(gen.eta[lead]) > 2.5) * 1.0,
+                4.0 * self.distance[lead] - 0.5,
+                np.maximum(self.distance[lead] - 0.6, 0.0) * 10.0,
+                jets[:, 0],
+                jets[:, 1],
+                _log(self.around(cells, energy, NEAR_HAD)) / 2.0 - 1.0,
+                _log(self._in_front(self.em.sums(energy) * dark)) / 2.0,
+            ],
+            axis=1,
+        )
+
+    def _in_front(self, values: Numbers) -> Numbers:
+        """Return the sum of numbers per cell of photons over those before each cell of hadrons."""
+        at = self.behind
+        return np.bincount(at[at >= 0], values[at >= 0], len(self.had)).astype(np.float64)
+
+    def around(self, cells: Cells, values: Numbers, reach: float) -> Numbers:
+        """Return the sum of numbers per particle over the other cells around each cell.
+
+        Around is what has its leading particle within `reach`.
+        """
+        lead = cells.lead
+        ends = np.searchsorted(cells.jet, np.arange(self.gen.jets + 1))
+        out = np.zeros(len(cells))
+        _around(ends, self.gen.eta[lead], self.gen.phi[lead], cells.sums(values), reach, out)
+        return out
+
+
+@njit(cache=True, nogil=True)
+def _around(ends: Any, eta: Any, phi: Any, values: Any, reach: Any, out: Any) -> None:
+    for jet in range(len(ends) - 1):
+        for i in range(ends[jet], ends[jet + 1]):
+            for k in range(ends[jet], ends[jet + 1]):
+                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
+                step = min(step, 2.0 * np.pi - step)
+                if k != i and step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
+                    out[i] += values[k]
+
+
+def _log(values: Numbers) -> Numbers:
+    return np.asarray(np.log(np.maximum(values, LITTLE)))

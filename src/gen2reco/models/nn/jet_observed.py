@@ -1,0 +1,127 @@
+"""What is observed of each step of a jet's response: which RECO particle belongs to what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen2reco.models.nn.hits import (
+    COPY,
+    NEUTRAL,
+    PHOTON,
+    Cells,
+    Particles,
+    match_moved,
+    match_tracks,
+)
+from gen2reco.models.nn.jet_features import Scene
+from gen2reco.models.nn.jet_units import ELSEWHERE, FOUND, LOST, turn_back
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gen2reco.models.nn.calorimeter import Grid, Tracker
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """GEN and RECO of some jets, taken apart into steps.
+
+    Attributes:
+        scene: the GEN side.
+        track: `LOST`, `FOUND` or `ELSEWHERE` of each charged particle.
+        turn: difference in phi of each charged particle, 0 where it is lost.
+        pt: RECO pt of each charged particle, 0 where it is lost.
+        photon: the same of each cell of photons.
+        photon_place: differences in eta and phi to the cell's leading particle, where elsewhere.
+        photon_energy: GeV.
+        neutral: 1 where a cell of hadrons gives a neutral hadron.
+        neutral_energy: GeV.
+        left: number of particles that belong to no GEN particle, of each jet.
+        left_jet: jet of each of them.
+        left_kind: their types.
+        left_momentum: pt, and eta and phi relative to the axis, [n, 3].
+    """
+
+    scene: Scene
+    track: Index
+    turn: Numbers
+    pt: Numbers
+    photon: Index
+    photon_place: Numbers
+    photon_energy: Numbers
+    neutral: Index
+    neutral_energy: Numbers
+    left: Index
+    left_jet: Index
+    left_kind: Index
+    left_momentum: Numbers
+
+    @classmethod
+    def of(
+        cls,
+        gen: Particles,
+        reco: Particles,
+        grids: tuple[Grid, Grid],
+        tracker: Tracker,
+        most_left: int,
+    ) -> Observed:
+        """Find out which RECO particle belongs to what."""
+        scene = Scene.of(gen, grids, tracker)
+        owner = np.full(len(reco.jet), -1)
+        partner = match_tracks(gen, reco)
+        tracks = np.flatnonzero(partner >= 0)
+        owner[tracks] = 0
+        pt, turn = np.zeros(len(gen.jet)), np.zeros(len(gen.jet))
+        pt[partner[tracks]] = reco.pt[tracks]
+        turn[partner[tracks]] = turn_back(reco.phi[tracks] - gen.phi[partner[tracks]])
+        pt, turn = pt[scene.charged], turn[scene.charged]
+        track = np.where(pt > 0, np.where(np.abs(turn) < COPY, FOUND, ELSEWHERE), LOST)
+
+        photon, photon_energy, mine = _of_cells(scene.em, reco, reco.kind == PHOTON, grids[0])
+        owner[mine] = 1
+        place = np.zeros((len(photon), 2))
+        free = np.flatnonzero((owner < 0) & (reco.kind == PHOTON))
+        moved = match_moved(scene.em, scene.gen, reco, free, photon == LOST)
+        at, who = np.flatnonzero(moved >= 0), moved[moved >= 0]
+        photon[at], photon_energy[at], owner[who] = ELSEWHERE, reco.energy[who], 1
+        lead = scene.em.lead[at]
+        place[at, 0] = reco.eta[who] - gen.eta[lead]
+        place[at, 1] = turn_back(reco.phi[who] - gen.phi[lead])
+
+        neutral, neutral_energy, mine = _of_cells(scene.had, reco, reco.kind == NEUTRAL, grids[1])
+        owner[mine] = 1
+        rest = np.flatnonzero(owner < 0)
+        jet = reco.jet[rest]
+        axis = (scene.axis[0][jet], scene.axis[1][jet])
+        momentum = [reco.pt[rest], reco.eta[rest] - axis[0], turn_back(reco.phi[rest] - axis[1])]
+        return cls(
+            scene, track, turn, pt, photon, place, photon_energy, neutral, neutral_energy,
+            np.minimum(np.bincount(jet, minlength=gen.jets), most_left), jet, reco.kind[rest],
+            np.stack(momentum, axis=1),
+        )  # fmt: skip
+
+
+def _of_cells(
+    cells: Cells, reco: Particles, chosen: Flags, grid: Grid
+) -> tuple[Index, Numbers, Index]:
+    """Return `FOUND` or `LOST` and the energy of each cell, and the RECO particles of cells.
+
+    The most energetic particle of a cell is the cell's.
+    """
+    which = np.flatnonzero(chosen)
+    at = cells.find(reco.jet[which], grid.find(reco.eta[which], reco.phi[which]), grid)
+    which, at = which[at >= 0], at[at >= 0]
+    order = np.lexsort((reco.energy[which], at))
+    which, at = which[order], at[order]
+    last = np.append(at[1:] != at[:-1], np.ones(min(len(at), 1), np.bool_))
+    which, at = which[last], at[last]
+    outcome, energy = np.full(len(cells), LOST), np.zeros(len(cells))
+    outcome[at], energy[at] = FOUND, reco.energy[which]
+    return outcome, energy, which

@@ -1,0 +1,173 @@
+"""Draw the response of jets, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON, Particles
+from gen2reco.models.nn.jet_features import Scene
+from gen2reco.models.nn.jet_tracks import Tracks
+from gen2reco.models.nn.jet_units import (
+    AXIS,
+    ELSEWHERE,
+    FINE,
+    LEPTON,
+    LOST,
+    MOVE,
+    NEUTRAL_RATIO,
+    SCALE,
+    STANDS_FOR,
+    grown,
+    one_hot,
+    photon_energy,
+    photon_unit,
+    ratio_of,
+    squeezed,
+    turn_back,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gen2reco.models.nn.calorimeter import Grid, Tracker
+    from gen2reco.models.nn.jet_response import Draws
+    from gen2reco.models.nn.jet_steps import Steps
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+    Made = tuple[Index, Numbers, Numbers, Numbers, Numbers, Numbers]
+
+
+def simulate(
+    steps: Steps, gen: Particles, draws: Draws, grids: tuple[Grid, Grid], tracker: Tracker
+) -> Made:
+    """Return RECO particles: jet, pt, eta, phi, pdgId, charge of each."""
+    scene = Scene.of(gen, grids, tracker)
+    made = [*_draw_tracks(steps, scene, draws, grids)]
+    made.append(_draw_left(steps, scene, draws))
+    return cast("Made", tuple(np.concatenate(columns) for columns in zip(*made, strict=True)))
+
+
+def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Grid]) -> list[Made]:
+    gen, charged = scene.gen, scene.charged
+    about = scene.of_tracks(charged)
+    _, uniform = _lanes(draws, gen, charged)
+    everyone = np.full(len(gen.jet), LOST)
+    second = scene.siblings.second[charged]
+    for rows in (np.flatnonzero(~second), np.flatnonzero(second)):
+        kin = scene.of_siblings(charged[rows], everyone)
+        wide = np.concatenate([about[rows], kin], axis=1)
+        everyone[charged[rows]] = steps.choice("track").draw(wide, uniform[rows, 0])
+    outcome = everyone[charged]
+    found = np.zeros(len(gen.jet), np.bool_)
+    found[charged] = outcome != LOST
+    phi = gen.phi.copy()
+    beside = charged[outcome == ELSEWHERE]
+    normal, _ = _lanes(draws, gen, beside)
+    turned = steps.response("turn").draw(about[outcome == ELSEWHERE], normal[:, :1])[:, 0]
+    phi[beside] = turn_back(phi[beside] + grown(turned))
+    photons, dark = _draw_photons(steps, scene, draws, grids[0], found)
+    neutrals, response = _draw_neutrals(steps, scene, draws, grids[1], (found, dark))
+    kept = np.flatnonzero(found)
+    pt = gen.pt[kept] * response[kept]
+    tracks = (gen.jet[kept], pt, gen.eta[kept], phi[kept], gen.pdg_id[kept], gen.charge[kept])
+    return [tracks, photons, neutrals]
+
+
+def _draw_photons(
+    steps: Steps, scene: Scene, draws: Draws, grid: Grid, found: Flags
+) -> tuple[Made, Flags]:
+    """Return photons, and which cells give none."""
+    gen, about = scene.gen, scene.of_em(found)
+    _, uniform = _lanes(draws, gen, scene.em.lead)
+    outcome = np.full(len(about), LOST)
+    for number in range(scene.chain.rounds):
+        rows = np.flatnonzero(scene.chain.turn == number)
+        before = scene.of_before(outcome)[rows]
+        wide = np.concatenate([about[rows], before], axis=1)
+        outcome[rows] = steps.choice("photon").draw(wide, uniform[rows, 1])
+    there = np.flatnonzero(outcome != LOST)
+    lead = scene.em.lead[there]
+    normal, uniform = _lanes(draws, gen, lead)
+    eta, phi = grid.direction(scene.em.cell[there], uniform[:, 2], uniform[:, 3])
+    beside = outcome[there] == ELSEWHERE
+    place = steps.response("photon_place").draw(about[there][beside], normal[beside, 1:3])
+    place = np.sinh(np.clip(place, -6.0, 6.0)) / MOVE
+    eta[beside] = gen.eta[lead[beside]] + place[:, 0]
+    phi[beside] = gen.phi[lead[beside]] + place[:, 1]
+    wide = np.column_stack([about[there], scene.of_before(outcome)[there], beside])
+    drawn = steps.response("photon_energy").draw(wide, normal[:, 3:4])[:, 0]
+    energy = photon_energy(scene)[there] * ratio_of(drawn, photon_unit(scene)[there])
+    return _neutral(scene.em.jet[there], energy, eta, phi, PHOTON), outcome == LOST
+
+
+def _draw_neutrals(
+    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Flags]
+) -> tuple[Made, Numbers]:
+    """Return neutral hadrons, and RECO pt over GEN pt of every particle that leaves a track.
+
+    `before`: which particles have a track, which cells of photons give none.
+    """
+    found, dark = before
+    gen, cells, about = scene.gen, scene.had, scene.of_had(found, dark)
+    normal, uniform = _lanes(draws, gen, cells.lead)
+    neutral = steps.choice("neutral").draw(about, uniform[:, 4])
+    tracks = Tracks.of(scene, found)
+    scale = np.zeros(len(cells))
+    some = tracks.count > 0
+    wide = np.column_stack([about, neutral])
+    drawn = steps.response("scale").draw(wide[some], normal[some, 4:5])[:, 0]
+    scale[some] = np.log(ratio_of(drawn, SCALE))
+    there = np.flatnonzero(neutral)
+    wide = np.column_stack([about, squeezed(scale, SCALE)])[there]
+    drawn = steps.response("neutral_energy").draw(wide, normal[there, 5:6])[:, 0]
+    energy = cells.sums(scene.energy)[there] * ratio_of(drawn, NEUTRAL_RATIO)
+    eta, phi = grid.direction(cells.cell[there], uniform[there, 5], uniform[there, 6])
+    made = _neutral(cells.jet[there], energy, eta, phi, NEUTRAL)
+
+    response = np.ones(len(gen.jet))
+    inside = found & (gen.kind == HADRON) & (cells.of >= 0)
+    response[inside] = np.exp(scale[cells.of[inside]])
+    several = tracks.several
+    normal, _ = _lanes(draws, gen, several)
+    wide = tracks.about(about, neutral, scale, several)
+    apart = steps.response("deviation").draw(wide, normal[:, 6:7])[:, 0]
+    response[several] = ratio_of(apart, FINE)
+    response[several] *= np.exp((scale - tracks.scale(response))[cells.of[several]])
+    normal, _ = _lanes(draws, gen, tracks.leptons)
+    lepton = steps.response("lepton").draw(tracks.of_leptons(tracks.leptons), normal[:, 6:7])
+    response[tracks.leptons] = ratio_of(lepton[:, 0], LEPTON)
+    return made, response
+
+
+def _draw_left(steps: Steps, scene: Scene, draws: Draws) -> Made:
+    number = steps.choice("left").draw(scene.jets, draws.left)
+    jet = np.repeat(np.arange(scene.gen.jets), number)
+    place = np.arange(len(jet)) - np.repeat(np.cumsum(number) - number, number)
+    about = scene.jets[jet]
+    normal, uniform = draws.left_normal[jet, place], draws.left_uniform[jet, place]
+    kind = steps.choice("left_type").draw(about, uniform[:, 0])
+    wide = np.concatenate([about, one_hot(kind)], axis=1)
+    drawn = steps.response("left_momentum").draw(wide, normal)
+    pt = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
+    eta, phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
+    charged = (kind != NEUTRAL) & (kind != PHOTON)
+    charge = np.where(charged, np.where(uniform[:, 1] < 0.5, -1.0, 1.0), 0.0)
+    # Leptons of negative charge have a positive pdgId, hadrons a negative one.
+    sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
+    axis = (scene.axis[0][jet], scene.axis[1][jet])
+    return jet, pt, eta + axis[0], turn_back(phi + axis[1]), sign * STANDS_FOR[kind], charge
+
+
+def _neutral(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:
+    pdg_id = np.full(len(jet), STANDS_FOR[kind])
+    return jet, energy / np.cosh(eta), eta, turn_back(phi), pdg_id, np.zeros(len(jet))
+
+
+def _lanes(draws: Draws, gen: Particles, which: Index) -> tuple[Numbers, Numbers]:
+    place = gen.jet[which], gen.slot[which]
+    return draws.normal[place], draws.uniform[place]

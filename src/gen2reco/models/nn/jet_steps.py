@@ -1,0 +1,187 @@
+"""The networks of a jet's response, and the losses that they learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gen2reco.models.nn.jet_features import (
+    OF_BEFORE,
+    OF_EM,
+    OF_HAD,
+    OF_JET,
+    OF_SIBLING,
+    OF_TRACK,
+    OUTCOMES,
+)
+from gen2reco.models.nn.jet_response import Choice, Response
+from gen2reco.models.nn.jet_tracks import Tracks
+from gen2reco.models.nn.jet_units import (
+    ELSEWHERE,
+    FINE,
+    KINDS,
+    LEPTON,
+    LOST,
+    MOVE,
+    NEUTRAL_RATIO,
+    SCALE,
+    compressed,
+    log_ratio,
+    one_hot,
+    photon_energy,
+    photon_unit,
+    shrunk,
+    squeezed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from gen2reco.models.nn.jet_observed import Observed
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Sizes of one network: features in, and numbers (a flow) or classes (a classifier) out."""
+
+    features: int
+    targets: int = 0
+    classes: int = 0
+
+    def build(self, *, hidden: tuple[int, ...], couplings: int, bins: int, most: int) -> nn.Module:
+        """Return the network; `most` stands for classes where there are as many as particles."""
+        if self.targets:
+            return Response(
+                self.features, self.targets, hidden=hidden, couplings=couplings, bins=bins
+            )
+        return Choice(self.features, self.classes or most + 1, hidden)
+
+
+STEPS = {
+    "track": Step(OF_TRACK + OF_SIBLING, classes=OUTCOMES),
+    "turn": Step(OF_TRACK, targets=1),
+    "photon": Step(OF_EM + OF_BEFORE, classes=OUTCOMES),
+    "photon_place": Step(OF_EM, targets=2),
+    "photon_energy": Step(OF_EM + OF_BEFORE + 1, targets=1),
+    "neutral": Step(OF_HAD, classes=2),
+    "scale": Step(OF_HAD + 1, targets=1),
+    "neutral_energy": Step(OF_HAD + 1, targets=1),
+    "deviation": Step(OF_HAD + 5, targets=1),
+    "lepton": Step(OF_TRACK + 1, targets=1),
+    "left": Step(OF_JET),
+    "left_type": Step(OF_JET, classes=KINDS),
+    "left_momentum": Step(OF_JET + KINDS, targets=3),
+}
+"""Every network of the response, by name."""
+
+
+class Steps:
+    """The networks, and the losses that they learn from."""
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks = networks
+
+    def choice(self, name: str) -> Choice:
+        """Return a classifier."""
+        return cast("Choice", self._networks[name])
+
+    def response(self, name: str) -> Response:
+        """Return a flow."""
+        return cast("Response", self._networks[name])
+
+    def loss(self, seen: Observed, weight: Tensor) -> Tensor:
+        """Return -log p per jet in nats, the weighted mean, given weights [jets]."""
+        scene, gen = seen.scene, seen.scene.gen
+        outcome = np.full(len(gen.jet), LOST)
+        outcome[scene.charged] = seen.track
+        reco = np.zeros(len(gen.jet))
+        reco[scene.charged] = seen.pt
+        losses = _Losses(self, weight)
+        self._of_tracks(seen, outcome, losses)
+        self._of_photons(seen, outcome != LOST, losses)
+        self._of_hadrons(seen, outcome != LOST, reco, losses)
+        self._of_left(seen, losses)
+        return torch.stack(losses.found).sum() / weight.sum()
+
+    def _of_tracks(self, seen: Observed, outcome: Index, losses: _Losses) -> None:
+        scene = seen.scene
+        about, jet = scene.of_tracks(scene.charged), scene.gen.jet[scene.charged]
+        kin = scene.of_siblings(scene.charged, outcome)
+        losses.choose("track", np.concatenate([about, kin], axis=1), seen.track, jet)
+        beside = np.flatnonzero(seen.track == ELSEWHERE)
+        losses.respond("turn", shrunk(seen.turn), about, jet, beside)
+
+    def _of_photons(self, seen: Observed, found: Flags, losses: _Losses) -> None:
+        scene = seen.scene
+        about, jet = scene.of_em(found), scene.em.jet
+        before = scene.of_before(seen.photon)
+        losses.choose("photon", np.concatenate([about, before], axis=1), seen.photon, jet)
+        beside = np.flatnonzero(seen.photon == ELSEWHERE)
+        losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
+        there = np.flatnonzero(seen.photon != LOST)
+        ratio = squeezed(log_ratio(seen.photon_energy, photon_energy(scene)), photon_unit(scene))
+        about = np.column_stack([about, before, seen.photon == ELSEWHERE])
+        losses.respond("photon_energy", ratio, about, jet, there)
+
+    def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: _Losses) -> None:
+        scene, gen = seen.scene, seen.scene.gen
+        about, jet = scene.of_had(found, seen.photon == LOST), scene.had.jet
+        losses.choose("neutral", about, seen.neutral, jet)
+        tracks = Tracks.of(scene, found)
+        scale = tracks.scale(reco / gen.pt)
+        wide = np.column_stack([about, seen.neutral])
+        losses.respond("scale", squeezed(scale, SCALE), wide, jet, np.flatnonzero(tracks.count > 0))
+        ratio = log_ratio(seen.neutral_energy, scene.had.sums(scene.energy))
+        ratio = squeezed(ratio, NEUTRAL_RATIO)
+        wide = np.column_stack([about, squeezed(scale, SCALE)])
+        losses.respond("neutral_energy", ratio, wide, jet, np.flatnonzero(seen.neutral > 0))
+        several = tracks.several
+        apart = np.log(reco[several] / gen.pt[several]) - scale[scene.had.of[several]]
+        wide = tracks.about(about, seen.neutral, scale, several)
+        losses.respond("deviation", squeezed(apart, FINE), wide, gen.jet[several])
+        leptons = tracks.leptons
+        ratio = squeezed(np.log(reco[leptons] / gen.pt[leptons]), LEPTON)
+        losses.respond("lepton", ratio, tracks.of_leptons(leptons), gen.jet[leptons])
+
+    def _of_left(self, seen: Observed, losses: _Losses) -> None:
+        scene = seen.scene
+        losses.choose("left", scene.jets, seen.left, np.arange(scene.gen.jets))
+        about = scene.jets[seen.left_jet]
+        losses.choose("left_type", about, seen.left_kind, seen.left_jet)
+        wide = np.concatenate([about, one_hot(seen.left_kind)], axis=1)
+        losses.respond("left_momentum", compressed(seen.left_momentum), wide, seen.left_jet)
+
+
+class _Losses:
+    """Losses of all steps, sums over rows with the weights of their jets."""
+
+    def __init__(self, steps: Steps, weight: Tensor) -> None:
+        self._steps, self._weight = steps, weight
+        self.found: list[Tensor] = []
+
+    def choose(self, name: str, features: Numbers, chosen: Index, jet: Index) -> None:
+        """Add the loss of a classifier."""
+        self.found.append(self._steps.choice(name).loss(features, chosen, self._of(jet)))
+
+    def respond(
+        self, name: str, target: Numbers, features: Numbers, jet: Index, which: Index | None = None
+    ) -> None:
+        """Add the loss of a flow, for some of the rows."""
+        rows = np.arange(len(features)) if which is None else which
+        if len(rows):
+            wide = target.reshape(len(target), -1)[rows]
+            weight = self._of(jet[rows])
+            self.found.append(self._steps.response(name).loss(wide, features[rows], weight))
+
+    def _of(self, jet: Index) -> Tensor:
+        return self._weight[torch.from_numpy(jet).to(self._weight.device)]

@@ -1,0 +1,92 @@
+"""Outcomes of the steps of a jet's response, and how their numbers become of order one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen2reco.models.nn.hits import COPY, ELECTRON, PHOTON
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gen2reco.models.nn.jet_features import Scene
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+
+LOST, FOUND, ELSEWHERE = range(3)
+"""What becomes of a charged particle or a cell: nothing, RECO at its place, RECO beside it."""
+
+KINDS = 5
+STANDS_FOR = np.array([211.0, 130.0, 22.0, 11.0, 13.0])
+"""pdgId of what belongs to no GEN particle, by type; charged hadrons count as pions."""
+
+SHIFT, MOVE, AXIS = 2.0, 100.0, 10.0
+"""What makes azimuths and displacements numbers of order one."""
+SCALE, FINE, LEPTON, NEUTRAL_RATIO = 0.05, 0.03, 0.02, 0.5
+"""Log ratios of RECO to GEN enter the flows in these units; far tails are compressed."""
+NOISE_TERM, STOCHASTIC, CONSTANT = 0.4, 0.1, 0.01
+"""Unit of photons' log ratios at energy E (GeV): these over E, over its root, and by itself."""
+FARTHEST = 8.0
+"""Compressed numbers beyond this are cut."""
+
+
+def photon_energy(scene: Scene) -> Numbers:
+    """Energy of photons that enter each cell; of electrons where there is no photon, GeV."""
+    photons = scene.em.sums(scene.energy * (scene.gen.kind == PHOTON))
+    electrons = scene.em.sums(scene.energy * (scene.gen.kind == ELECTRON))
+    return np.asarray(np.where(photons > 0, photons, electrons))
+
+
+def one_hot(kind: Index) -> Numbers:
+    """Return types as columns of which one is 1."""
+    return np.asarray((kind[:, None] == np.arange(KINDS)) * 1.0)
+
+
+def turn_back(angle: Numbers) -> Numbers:
+    """Return angles brought into [-pi, pi)."""
+    return np.asarray(np.mod(angle + np.pi, 2.0 * np.pi) - np.pi)
+
+
+def log_ratio(above: Numbers, below: Numbers) -> Numbers:
+    """Return log(above / below), 0 where one of them is 0."""
+    both = (above > 0) & (below > 0)
+    ratio = np.where(both, above, 1.0) / np.where(both, below, 1.0)
+    return np.asarray(np.log(ratio))
+
+
+def photon_unit(scene: Scene) -> Numbers:
+    """Return the unit of photons' log ratios in each cell."""
+    energy = np.maximum(photon_energy(scene), 0.1)
+    return np.sqrt(CONSTANT**2 + STOCHASTIC**2 / energy + (NOISE_TERM / energy) ** 2)
+
+
+def squeezed(log_ratio: Numbers, unit: Numbers | float) -> Numbers:
+    """Return log ratios in a unit, far tails compressed."""
+    return np.asarray(np.arcsinh(log_ratio / unit))
+
+
+def ratio_of(squeezed: Numbers, unit: Numbers | float) -> Numbers:
+    """Return the ratio whose logarithm was squeezed."""
+    inner = np.sinh(np.clip(squeezed, -FARTHEST, FARTHEST)) * unit
+    return np.asarray(np.exp(np.clip(inner, -6.0, 6.0)))
+
+
+def shrunk(turn: Numbers) -> Numbers:
+    """Return differences in azimuth, beyond those of copies, as numbers of order one."""
+    return np.asarray(np.sign(turn) * np.log1p(np.abs(turn) / COPY) / SHIFT)
+
+
+def grown(shrunk: Numbers) -> Numbers:
+    """Return the differences that `shrunk` was made from."""
+    size = np.minimum(np.abs(shrunk) * SHIFT, 7.0)
+    return np.asarray(np.sign(shrunk) * np.expm1(size) * COPY)
+
+
+def compressed(momentum: Numbers) -> Numbers:
+    """Make numbers of order one of pt and of eta and phi relative to the axis."""
+    return np.column_stack([np.log(momentum[:, 0]), np.arcsinh(AXIS * momentum[:, 1:])])

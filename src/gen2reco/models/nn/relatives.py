@@ -1,0 +1,141 @@
+"""Particles that probably come from the same decay: what becomes of one says much of the other.
+
+A long-lived neutral hadron that decays far out takes all that comes of it along: it is lost, or
+displaced, together. Decays are not in the list of stable particles, but leave their mass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from gen2reco.models.nn.hits import HADRON, Cells, Particles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+
+PION, PROTON, KAON_SHORT, LAMBDA = 0.13957, 0.93827, 0.49761, 1.11568
+"""Masses in GeV."""
+CLOSE = 0.03
+"""A pair within this of a mass, in GeV, is taken for its decay."""
+REACH = 0.05
+"""Cells within this distance look at each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Siblings:
+    """Pairs of opposite charge with the mass of a K0S or a Lambda, mutually the closest to it.
+
+    Attributes:
+        partner: the other of the pair of each particle, int64 [particles], -1 for none.
+        off: distance of the pair's mass from that of the decay, GeV; 0 without a partner.
+        energy: of the pair, GeV; 0 without a partner.
+        second: whether it is the softer of its pair.
+        baryon: whether it is a Lambda's.
+    """
+
+    partner: Index
+    off: Numbers
+    energy: Numbers
+    second: NDArray[np.bool_]
+    baryon: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, gen: Particles) -> Siblings:
+        """Find the pairs."""
+        ends = np.searchsorted(gen.jet, np.arange(gen.jets + 1))
+        best = np.full(len(gen.jet), -1)
+        off = np.full(len(gen.jet), CLOSE)
+        proton = np.abs(gen.pdg_id) == 2212
+        hadron = (gen.kind == HADRON) & (proton | (np.abs(gen.pdg_id) == 211))
+        mass = np.where(proton, PROTON, PION)
+        vectors = [
+            gen.pt * np.cos(gen.phi), gen.pt * np.sin(gen.phi), gen.pt * np.sinh(gen.eta),
+        ]  # fmt: skip
+        momentum = np.stack(vectors, axis=1)
+        energy = np.sqrt((momentum**2).sum(axis=1) + mass**2)
+        _pairs(ends, momentum, energy, np.where(hadron, gen.charge, 0.0), proton, best, off)
+        partner = np.where((best >= 0) & (best[best] == np.arange(len(best))), best, -1)
+        paired = partner >= 0
+        other = np.where(paired, energy[partner], 0.0)
+        here = np.arange(len(partner))
+        softer = (energy < other) | ((energy == other) & (here > partner))
+        return cls(
+            partner, np.where(paired, off, 0.0), np.where(paired, energy + other, 0.0),
+            paired & softer, paired & (proton | proton[partner]),
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _pairs(
+    ends: Any, momentum: Any, energy: Any, charge: Any, proton: Any, best: Any, off: Any
+) -> None:
+    for jet in range(len(ends) - 1):
+        for i in range(ends[jet], ends[jet + 1]):
+            for k in range(ends[jet], ends[jet + 1]):
+                if charge[i] * charge[k] >= 0 or (proton[i] and proton[k]):
+                    continue
+                squared = (energy[i] + energy[k]) ** 2
+                for axis in range(3):
+                    squared -= (momentum[i, axis] + momentum[k, axis]) ** 2
+                wanted = LAMBDA if proton[i] or proton[k] else KAON_SHORT
+                apart = abs(np.sqrt(max(squared, 0.0)) - wanted)
+                if apart < off[i]:
+                    off[i], best[i] = apart, k
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Cells in an order in which each comes after the nearest of the more energetic ones around.
+
+    Attributes:
+        before: that cell, int64 [cells], -1 for none.
+        distance: to it, 0 for none.
+        turn: in which round the cell comes, int64 [cells].
+    """
+
+    before: Index
+    distance: Numbers
+    turn: Index
+
+    @classmethod
+    def of(cls, cells: Cells, gen: Particles, energy: Numbers) -> Chain:
+        """Order cells by energy [cells]; equal energies in the order of the cells."""
+        ends = np.searchsorted(cells.jet, np.arange(gen.jets + 1))
+        before, distance = np.full(len(cells), -1), np.zeros(len(cells))
+        order = np.lexsort((np.arange(len(cells)), -energy, cells.jet))
+        lead = cells.lead
+        turn = np.zeros(len(cells), np.int64)
+        _chain(ends, order, gen.eta[lead], gen.phi[lead], before, distance, turn)
+        return cls(before, distance, turn)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are."""
+        return int(self.turn.max(initial=-1)) + 1
+
+
+@njit(cache=True, nogil=True)
+def _chain(
+    ends: Any, order: Any, eta: Any, phi: Any, before: Any, distance: Any, turn: Any
+) -> None:
+    for jet in range(len(ends) - 1):
+        for place in range(ends[jet], ends[jet + 1]):
+            i = order[place]
+            nearest = REACH * REACH
+            for earlier in range(ends[jet], place):
+                k = order[earlier]
+                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
+                step = min(step, 2.0 * np.pi - step)
+                apart = step * step + (eta[i] - eta[k]) ** 2
+                if apart < nearest:
+                    nearest, before[i] = apart, k
+            if before[i] >= 0:
+                distance[i] = np.sqrt(nearest)
+                turn[i] = turn[before[i]] + 1

@@ -1,0 +1,130 @@
+"""Sets: the particles of a jet behind the detector, given those before it, particle by particle.
+
+What a detector does to a jet is local: a charged particle leaves a track or none, with its own
+direction; what enters a cell of a calorimeter comes out as at most one neutral particle of that
+cell. So p(RECO | GEN) is a product over the jet's particles and cells:
+
+1. each charged GEN particle is lost, found, or found with another azimuth;
+2. each cell that photons and electrons enter gives a photon or none, and its energy;
+3. each cell that hadrons enter gives a neutral hadron or none, given the tracks of 1; then come
+   the common scale of its tracks, the energy of the neutral hadron, and how each track deviates
+   from the common scale;
+4. what is left in RECO (particles that GEN's list does not hold, decays in flight) is a number of
+   particles per jet and their types and momenta.
+
+Classifiers and spline flows learn every step, given energies, counts and place of particle or cell.
+Neutral particles lie anywhere within their cell. The grid of cells and the solenoid are settings;
+nothing else is known of the detector. Particles come in any order: random numbers belong to the
+slot of a GEN particle (of a cell: that of its most energetic one), and all else is sums.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gen2reco.models.nn.calorimeter import Grid, Ring, Tracker
+from gen2reco.models.nn.hits import Particles
+from gen2reco.models.nn.jet_observed import Observed
+from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS, Draws
+from gen2reco.models.nn.jet_simulation import simulate
+from gen2reco.models.nn.jet_steps import STEPS, Steps
+from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Width = Annotated[int, Field(ge=1)]
+
+FIELDS = 5
+"""Of a constituent: pt, eta, phi, pdgId, charge."""
+
+
+class SetsConfig(ModelConfig):
+    """Settings of the response of sets of particles."""
+
+    representation: ClassVar[str] = "absolute"
+    kind: Literal["sets"] = "sets"
+    electromagnetic: tuple[Ring, ...] = Field(
+        (Ring(phi=360, edges=(-3.0, 3.0), steps=345),),
+        min_length=1,
+        description="cells that photons and electrons enter",
+    )
+    hadronic: tuple[Ring, ...] = Field(
+        (Ring(phi=72, edges=(-3.0, 3.0), steps=69),),
+        min_length=1,
+        description="cells that hadrons enter",
+    )
+    tracker: Tracker = Field(Tracker(), description="the solenoid in front of them")
+    hidden: tuple[Width, ...] = Field(
+        (64, 64), min_length=1, description="widths of the hidden layers of every network"
+    )
+    couplings: int = Field(2, ge=1, description="of each flow")
+    bins: int = Field(16, ge=2, le=128, description="pieces of each spline")
+    most_left: int = Field(
+        12, ge=1, description="most particles of a jet that belong to no GEN particle"
+    )
+
+    def build(self, shape: Shape) -> Sets:
+        """Return freshly initialised networks."""
+        return Sets(self, shape)
+
+
+class Sets(Model):
+    """Networks of all steps; see the module."""
+
+    def __init__(self, config: SetsConfig, shape: Shape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.slots = shape.slots
+        self.grids = (Grid(config.electromagnetic), Grid(config.hadronic))
+        self.steps = nn.ModuleDict(
+            {
+                name: step.build(
+                    hidden=config.hidden, couplings=config.couplings, bins=config.bins,
+                    most=config.most_left,
+                )
+                for name, step in STEPS.items()
+            }
+        )  # fmt: skip
+
+    @property
+    def noise(self) -> Noise:
+        """Those of what is left in a jet first, then those of every slot."""
+        left = self.config.most_left
+        return Noise(
+            normal=left * REST_NORMALS + self.slots * NORMALS,
+            uniform=1 + left * REST_UNIFORMS + self.slots * UNIFORMS,
+        )
+
+    def loss(self, batch: Batch, objective: str = "loss") -> Tensor:  # noqa: ARG002  (only one)
+        """Return -log p of all steps in nats, the weighted mean over jets."""
+        gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
+        observed = Observed.of(gen, reco, self.grids, self.config.tracker, self.config.most_left)
+        return self._steps().loss(observed, batch.weight)
+
+    def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
+        """Return constituents [jets, slots x 5], those of highest pt if there are too many."""
+        gen = Particles.of(self._fields(condition))
+        draws = Draws.of(
+            noise.detach().cpu().numpy(), self.config.most_left, self.noise, self.slots
+        )
+        made = simulate(self._steps(), gen, draws, self.grids, self.config.tracker)
+        out = np.zeros((len(condition), self.slots, FIELDS), np.float32)
+        order = np.lexsort((-made[1], made[0]))
+        jet, fields = made[0][order], np.stack(made[1:], axis=1)[order]
+        place = np.arange(len(jet)) - np.searchsorted(jet, jet)
+        kept = place < self.slots
+        out[jet[kept], place[kept]] = fields[kept]
+        return torch.from_numpy(out.reshape(len(out), -1)).to(condition.device)
+
+    def _steps(self) -> Steps:
+        steps: Mapping[str, nn.Module] = dict(self.steps.items())
+        return Steps(steps)
+
+    def _fields(self, side: Tensor) -> np.ndarray:
+        return side.detach().cpu().numpy().reshape(len(side), self.slots, FIELDS)

@@ -1,0 +1,1 @@
+"""Emulators inside other programs: parts as networks (ONNX, AOTInductor), responses as tables."""

@@ -1,0 +1,39 @@
+"""Capture a part as a program of tensor operations, for any number of rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+
+from gen2reco.errors import EmulatorError
+
+if TYPE_CHECKING:
+    from gen2reco.portable.chain import PartChain
+
+_ROWS = 64
+
+
+def captured(chain: PartChain) -> torch.export.ExportedProgram:
+    """Return the part as a program with inputs `gen` and `noise`.
+
+    Raises:
+        EmulatorError: the family does something that cannot be captured.
+    """
+    chain.eval()
+    rows = torch.export.Dim("rows", min=1)
+    example = (
+        torch.full((_ROWS, len(chain.inputs)), 0.5),
+        torch.full((_ROWS, chain.model.noise.width), 0.5),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                return torch.export.export(
+                    chain, example, dynamic_shapes=({0: rows}, {0: rows}), strict=False
+                )
+        except (RuntimeError, torch._dynamo.exc.UserError) as error:  # noqa: SLF001
+            reason = str(error).strip().splitlines()[0]
+            raise EmulatorError(f"this family cannot be exported: {reason}") from error

@@ -1,0 +1,241 @@
+"""Reference rows of an exported part, and the comparison with Python that each export must pass."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gen2reco.emulator import Emulator
+from gen2reco.emulator.artifact import REFERENCE
+from gen2reco.emulator.blocks import sample_rows
+from gen2reco.emulator.reference import PREFIX
+from gen2reco.errors import EmulatorError
+from gen2reco.events import open_events
+from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.rng import noise
+from gen2reco.rows.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import awkward as ak
+
+    from gen2reco.emulator import TrainedPart
+    from gen2reco.portable.chain import PartChain
+
+    Rows = np.ndarray
+
+ALLOWED = 1e-5
+"""Difference from Python that a value may have, in units of the 68 % width of its feature, or of
+its distance from the median where that is larger: far out in a tail, where the transforms back are
+exponentials, Python's own float32 networks are that far from float64 ones, ..."""
+MOST_BEYOND = 1e-3
+"""... but for such a share of the rows, ..."""
+MOST_ALLOWED = 1e-4
+"""... and none may differ by more than this."""
+NUDGE = 1e-6
+"""Rows whose answer jumps if their noise moves by this are at the edge of a category or a count:
+which side they fall on is decided by the last bit."""
+JUMP = 1e-3
+"""... where a jump is a change by more than this share of the width."""
+MOST_AT_EDGES = 0.01
+REPLICAS = 8
+SEED = 20101835
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an exported part agrees with Python.
+
+    Attributes:
+        rows: reference rows compared.
+        at_edges: rows left out because the last bit of their noise decides about a category.
+        beyond: rows that differ by more than `ALLOWED`.
+        largest: largest difference of any row, in 68 % widths of the feature alone.
+        within: largest difference in the units of `ALLOWED`.
+        feature: where `largest` is.
+    """
+
+    rows: int
+    at_edges: int
+    beyond: int
+    largest: float
+    within: float
+    feature: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every feature agrees, and edges are as rare as they should be."""
+        return (
+            self.within <= MOST_ALLOWED
+            and self.beyond <= MOST_BEYOND * self.rows
+            and self.at_edges <= MOST_AT_EDGES * (self.rows + self.at_edges)
+        )
+
+
+@dataclass(frozen=True)
+class References:
+    """Rows of one part with the answers of Python, float32.
+
+    Attributes:
+        gen: GEN features [rows, inputs].
+        noise: random numbers [rows, width].
+        reco: RECO features [rows, outputs], as Python makes them of these.
+        edge: rows at the edge of a category, bool [rows].
+    """
+
+    gen: Rows
+    noise: Rows
+    reco: Rows
+    edge: Rows
+
+    def agreement(self, found: Rows, names: tuple[str, ...]) -> Agreement:
+        """Compare what an exported network gave for these rows."""
+        inside = ~self.edge
+        wanted, got = (values[inside].astype(np.float64) for values in (self.reco, found))
+        apart = np.abs(got - wanted)
+        apart = np.where(np.isfinite(apart), apart, np.inf)
+        width = widths(self.reco)
+        largest = (apart / width).max(axis=0, initial=0.0)
+        worst = int(np.argmax(largest))
+        scale = np.maximum(width, np.abs(wanted - np.median(wanted, axis=0)))
+        return Agreement(
+            rows=int(inside.sum()),
+            at_edges=int(self.edge.sum()),
+            beyond=int((apart > ALLOWED * scale).any(axis=1).sum()),
+            largest=float(largest[worst]),
+            within=float((apart / scale).max(initial=0.0)),
+            feature=names[worst],
+        )
+
+
+def widths(values: Rows) -> Rows:
+    """Return the central 68 % width of each column; the deviation, or 1, where there is none."""
+    wide = values.astype(np.float64)
+    low, high = np.quantile(wide, [0.16, 0.84], axis=0)
+    width = np.where(high > low, high - low, wide.std(axis=0))
+    return np.where(width > 0, width, 1.0)
+
+
+def reference_gen(path: str | Path) -> ak.Array:
+    """Return the GEN events that an emulator carries.
+
+    Raises:
+        EmulatorError: it carries none.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as unpacked:
+        if path.is_file():
+            with zipfile.ZipFile(path) as archive:
+                if REFERENCE in archive.namelist():
+                    archive.extract(REFERENCE, unpacked)
+            path = Path(unpacked)
+        if not (path / REFERENCE).is_file():
+            raise EmulatorError(
+                f"it holds no {REFERENCE}, on which an export could be checked; train it with"
+                " gen2reco train"
+            )
+        stored = flat_columns(next(iter(open_events(path / REFERENCE))))
+    gen = {name: values for name, values in stored.items() if not name.startswith(PREFIX)}
+    return to_events(gen)
+
+
+def drawn_rows(
+    emulator: Emulator, gen: ak.Array, *, replicas: int, member: int = 0
+) -> dict[str, list[tuple[Table, dict[str, Rows]]]]:
+    """Simulate GEN events and return the rows of each part and what was drawn, once per replica."""
+    seen: dict[str, list[tuple[Table, dict[str, Rows]]]] = {}
+
+    class Watched(Emulator):
+        def draw(
+            self, trained: TrainedPart, table: Table, encoded: Rows, **which: Any
+        ) -> dict[str, Rows]:
+            made = super().draw(trained, table, encoded, **which | {"member": member})
+            seen.setdefault(trained.part.name, []).append((table, made))
+            return made
+
+    fields = (emulator.study, emulator.parts, emulator.layout, emulator.provenance, emulator.digest)
+    Watched(*fields).simulate(gen, seed=SEED, oversample=replicas, policy="flag")
+    return seen
+
+
+def tables_of(emulator: Emulator, gen: ak.Array, *, replicas: int = REPLICAS) -> dict[str, Table]:
+    """Simulate GEN events and return the rows that each part has met, by the part's name.
+
+    The tables of parts that depend on others differ from replica to replica; those of the others
+    are repeated, with other random numbers.
+    """
+    seen = drawn_rows(emulator, gen, replicas=replicas)
+    return {name: Table.concatenate([table for table, _ in found]) for name, found in seen.items()}
+
+
+def references(trained: TrainedPart, chain: PartChain, table: Table, member: int) -> References:
+    """Return reference rows of a part, with the answers of the Python that `simulate` runs.
+
+    The table's numbers are rounded to float32 first, since that is what an exported network gets.
+    """
+    table = _rounded(table)
+    model = trained.members[member]
+    numbers = noise(
+        table.keys,
+        seed=SEED,
+        part=trained.part.name,
+        normal=model.noise.normal,
+        uniform=model.noise.uniform,
+        replica=np.arange(len(table)) % 2**16,  # the same rows come again and again
+    )
+    encoded = trained.features.encode_condition(table)
+
+    def made(with_noise: Rows) -> Rows:
+        sampled = sample_rows(model, encoded, with_noise)
+        decoded = trained.features.decode_target(sampled, table)
+        return np.stack([decoded[name] for name in chain.outputs], 1)
+
+    reco = made(numbers)
+    jump = JUMP * widths(reco)
+    edge = np.zeros(len(table), np.bool_)
+    for sign in (1, -1):
+        moved = np.clip(numbers + np.float32(sign * NUDGE), _lowest(model.noise, numbers), None)
+        edge |= (np.abs(made(moved.astype(np.float32)) - reco) > jump).any(axis=1)
+    return References(chain.gen(table).numpy(), numbers, reco.astype(np.float32), edge)
+
+
+def compare(chain: PartChain, rows: References, run: Callable[[Rows, Rows], Rows]) -> Agreement:
+    """Run an exported network on reference rows and compare.
+
+    Raises:
+        EmulatorError: it does not do what Python does.
+    """
+    found = run(rows.gen, rows.noise)
+    agreement = rows.agreement(found, chain.outputs)
+    if not agreement.passed:
+        raise EmulatorError(
+            f"the exported network differs from Python: by {agreement.largest:.2g} of a 68 % width"
+            f" in {agreement.feature}, by more than {ALLOWED:g} in {agreement.beyond} of"
+            f" {agreement.rows} rows, and {agreement.at_edges} more are at the edge of a category"
+        )
+    return agreement
+
+
+def _rounded(table: Table) -> Table:
+    def columns(side: Mapping[str, Rows]) -> dict[str, Rows]:
+        return {name: values.astype(np.float32).astype(np.float64) for name, values in side.items()}
+
+    return replace(
+        table,
+        condition=columns(table.condition),
+        relative_to=columns(table.relative_to),
+        given=columns(table.given),
+    )
+
+
+def _lowest(kinds: Any, numbers: Rows) -> Rows:
+    """Return the least value of each column: uniform numbers stay above 0."""
+    lowest = np.full(numbers.shape[1], -np.inf, np.float32)
+    lowest[kinds.normal :] = 1e-7
+    return lowest

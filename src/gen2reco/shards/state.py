@@ -1,0 +1,66 @@
+"""The state of a shard's output: done, missing or broken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gen2reco.shards.manifest import Shard
+
+
+@dataclass(frozen=True)
+class State:
+    """What became of one shard.
+
+    Attributes:
+        word: "done", "missing" or "broken".
+        why: what is wrong with a broken one.
+        summary: the sidecar of one that is done.
+    """
+
+    word: str
+    why: str = ""
+    summary: Mapping[str, Any] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.word == "done"
+
+
+def state_of(shard: Shard, *, digests: bool = True) -> State:
+    """Look at the output of a shard.
+
+    Args:
+        shard: the piece.
+        digests: compare the SHA-256 of the file, which reads it all; otherwise its size.
+    """
+    beside = shard.path.with_name(f"{shard.path.name}.json")
+    if not shard.path.is_file():
+        return State("missing")
+    try:
+        summary = json.loads(beside.read_text(encoding="utf-8"))
+        task, size, digest = summary["shard"]["task"], summary["bytes"], summary["sha256"]
+    except FileNotFoundError:
+        return State("broken", f"{beside.name} is missing beside it")
+    except (ValueError, KeyError, TypeError):
+        return State("broken", f"{beside.name} is damaged")
+    why = ""
+    if task != shard.task:
+        why = "it was made from other files, options or another emulator"
+    elif shard.path.stat().st_size != size:
+        why = f"it has {shard.path.stat().st_size} bytes and not {size}"
+    elif digests and _sha256(shard.path) != digest:
+        why = "its SHA-256 is not the one in its sidecar"
+    return State("broken", why) if why else State("done", summary=summary)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

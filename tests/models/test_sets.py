@@ -1,0 +1,183 @@
+"""The family sets: the laws of every family, and those of sets."""
+
+import jets_toy as toy
+import numpy as np
+import pytest
+import torch
+
+from gen2reco.models import build
+from gen2reco.models.nn.hits import Particles, match_tracks
+from gen2reco.models.nn.jet_observed import Observed
+from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS
+from gen2reco.models.nn.jet_units import LOST
+from gen2reco.models.protocol import Shape
+from gen2reco.models.sets import FIELDS
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(1)
+    flat = toy.SLOTS * FIELDS
+    return build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
+
+
+def drawn(model, gen, noise):
+    """Sample jets [jets, slots, FIELDS]."""
+    with torch.inference_mode():
+        flat = model.sample(torch.from_numpy(gen.reshape(len(gen), -1)), noise)
+    return flat.numpy().reshape(len(gen), -1, FIELDS)
+
+
+def slot_lanes(model, noise):
+    """Views of the random numbers that belong to slots, [jets, slots, lanes]."""
+    sizes, most = model.noise, model.config.most_left
+    normal = noise[:, most * REST_NORMALS : sizes.normal]
+    uniform = noise[:, sizes.normal + 1 + most * REST_UNIFORMS :]
+    return (
+        normal.reshape(len(noise), model.slots, NORMALS),
+        uniform.reshape(len(noise), model.slots, UNIFORMS),
+    )
+
+
+def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
+    model.train()
+    loss = model.loss(toy.batch(2000))
+    loss.backward()
+    assert torch.isfinite(loss)
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    # The toy moves no photon and turns no track.
+    assert all(name.startswith(("steps.turn", "steps.photon_place")) for name in without)
+
+
+def test_the_loss_of_jets_is_the_mean_over_jets(model):
+    rows = toy.batch(60)
+    halves = [type(rows)(*(side[part] for side in (rows.target, rows.condition, rows.weight)))
+              for part in (slice(0, 30), slice(30, 60))]  # fmt: skip
+    with torch.no_grad():
+        whole, first, second = (float(model.loss(one)) for one in (rows, *halves))
+    assert whole == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_same_noise_same_jets_and_other_noise_others(model):
+    gen = toy.gen_jets(50, 3)
+    one, again, other = (drawn(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_a_jet_does_not_depend_on_its_batch(model):
+    gen, noise = toy.gen_jets(300, 4), toy.noise(model, 300)
+    whole = drawn(model, gen, noise)
+    for part in (slice(0, 1), slice(17, 60), slice(299, 300)):
+        np.testing.assert_array_equal(drawn(model, gen[part], noise[part]), whole[part])
+
+
+def test_the_order_of_particles_does_not_matter(model):
+    gen, noise = toy.gen_jets(80, 5), toy.noise(model, 80)
+    whole = drawn(model, gen, noise)
+    order = np.random.default_rng(1).permutation(toy.SLOTS)
+    mixed = noise.clone()
+    for view, given in zip(slot_lanes(model, mixed), slot_lanes(model, noise), strict=True):
+        view.copy_(given[:, order].clone())
+    again = drawn(model, gen[:, order], mixed)
+    # The output is ordered by pt; sums in another order differ in the last bit.
+    np.testing.assert_allclose(again, whole, rtol=2e-4, atol=2e-4)
+
+
+def test_padding_changes_nothing(model):
+    gen = toy.gen_jets(80, 6)
+    wide_slots = toy.SLOTS + 25
+    flat = wide_slots * FIELDS
+    wide = build(toy.TOY, Shape(flat, flat, slots=wide_slots)).eval()
+    wide.load_state_dict(model.state_dict())
+    narrow_noise, wide_noise = toy.noise(model, 80), toy.noise(wide, 80)
+    head, tail = toy.TOY.most_left * REST_NORMALS, 1 + toy.TOY.most_left * REST_UNIFORMS
+    first, second = model.noise.normal, wide.noise.normal
+    wide_noise[:, :head] = narrow_noise[:, :head]
+    wide_noise[:, second : second + tail] = narrow_noise[:, first : first + tail]
+    pairs = zip(slot_lanes(wide, wide_noise), slot_lanes(model, narrow_noise), strict=True)
+    for view, given in pairs:
+        view[:, : toy.SLOTS] = given
+    padded = np.pad(gen, ((0, 0), (0, 25), (0, 0)))
+    out = drawn(wide, padded, wide_noise)
+    np.testing.assert_array_equal(out[:, : toy.SLOTS], drawn(model, gen, narrow_noise))
+    assert not out[:, toy.SLOTS :].any()
+
+
+def test_jets_come_by_falling_pt_and_hold_what_particles_are(model):
+    out = drawn(model, toy.gen_jets(200, 7), toy.noise(model, 200))
+    pt = out[..., 0]
+    assert (np.diff(pt, axis=1) <= 0).all()
+    there = pt > 0
+    assert not out[~there].any()
+    assert set(np.unique(np.abs(out[there][:, 3]))) <= {11.0, 13.0, 22.0, 130.0, 211.0}
+    assert (np.abs(out[there][:, 2]) <= np.pi + 1e-6).all()
+    neutral = np.isin(np.abs(out[there][:, 3]), (22, 130))
+    np.testing.assert_array_equal(out[there][:, 4] == 0, neutral)
+
+
+def test_tracks_keep_the_direction_of_their_particle(model):
+    gen = toy.gen_jets(60, 8)
+    out = drawn(model, gen, toy.noise(model, 60))
+    copies = total = 0
+    for jet in range(60):
+        there = (out[jet, :, 0] > 0) & (out[jet, :, 4] != 0)
+        for row in out[jet, there]:
+            total += 1
+            copies += bool((np.abs(gen[jet, :, 1] - row[1]) < 1e-6).any())
+    # All but those that belong to no GEN particle.
+    assert copies > 0.7 * total
+
+
+def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "weights")
+    flat = toy.SLOTS * FIELDS
+    other = build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
+    other.load_state_dict(torch.load(tmp_path / "weights"))
+    gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
+    np.testing.assert_array_equal(drawn(other, gen, noise), drawn(model, gen, noise))
+
+
+def test_tracks_find_their_particle():
+    gen = toy.gen_jets(100, 10)
+    reco = toy.reco_jets(gen, 11)
+    one, two = Particles.of(gen), Particles.of(reco)
+    partner = match_tracks(one, two)
+    charged = two.charge != 0
+    assert (partner[charged] >= 0).all()
+    assert (partner[~charged] < 0).all()
+    np.testing.assert_array_equal(one.slot[partner[charged]], two.slot[charged])
+
+
+def test_everything_in_reco_belongs_to_something(model):
+    gen = toy.gen_jets(100, 12)
+    reco = toy.reco_jets(gen, 13)
+    config = model.config
+    seen = Observed.of(
+        Particles.of(gen), Particles.of(reco), model.grids, config.tracker, config.most_left
+    )
+    two = Particles.of(reco)
+    counted = (seen.track != LOST).sum() + (seen.photon != LOST).sum() + seen.neutral.sum()
+    # Neutral particles of one cell come out as several in the toy, and count as left over.
+    assert counted + len(seen.left_jet) == len(two.jet)
+    energy = seen.photon_energy.sum() + seen.neutral_energy.sum()
+    assert 0 < energy <= two.energy[two.charge == 0].sum() * (1 + 1e-6)
+
+
+def test_it_learns_a_detector_that_is_known(model):
+    rows = toy.batch(1500, seed=20)
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for step in range(60):
+        part = slice(250 * (step % 6), 250 * (step % 6 + 1))
+        loss = model.loss(type(rows)(rows.target[part], rows.condition[part], rows.weight[part]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    gen = toy.gen_jets(1000, 40)
+    out, truth = drawn(model, gen, toy.noise(model, 1000)), toy.reco_jets(gen, 41)
+    sums = [side[..., 0].sum(1).mean() for side in (out, truth)]
+    counts = [(side[..., 0] > 0).sum(1).mean() for side in (out, truth)]
+    assert sums[0] == pytest.approx(sums[1], rel=0.03)
+    assert counts[0] == pytest.approx(counts[1], rel=0.04)

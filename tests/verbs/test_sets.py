@@ -1,0 +1,122 @@
+"""Jets as sets of particles, from files to files and to a report."""
+
+import json
+import sys
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+
+from gen2reco import load_emulator, open_events, simulate, train, validate
+from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.events.writing import write_events
+from gen2reco.rows.substructure import jet_features
+from gen2reco.study import CONSTITUENT, load_study
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import jets_toy as toy
+
+JETS = 700
+SETTINGS = {
+    "parts.0.rows.size": toy.SLOTS,
+    "parts.0.model.hidden": [16, 16],
+    "parts.0.model.bins": 8,
+    "training.epochs": 2,
+    "training.batch": 100,
+}
+
+
+def events():
+    """Toy jets, two of each event."""
+    gen = toy.gen_jets(JETS, 1)
+    sides = {"GenPFCand": gen, "PFCand": toy.reco_jets(gen, 2)}
+    columns = {
+        "run": np.ones(JETS, np.uint32),
+        "luminosityBlock": np.ones(JETS, np.uint32),
+        "event": (np.arange(JETS) // 2).astype(np.uint64),
+        "jet": (np.arange(JETS) % 2).astype(np.uint8),
+    }
+    for prefix, fields in sides.items():
+        there = fields[..., 0] > 0
+        offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+        for place, name in enumerate(CONSTITUENT):
+            kind = np.float32 if place < 3 else np.int16
+            columns[f"{prefix}_{name}"] = (offsets, fields[..., place][there].astype(kind))
+    for name in ("pt", "eta", "phi", "mass"):
+        columns[f"FatJet_{name}"] = np.zeros(JETS, np.float32)
+    return to_events(columns)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    path = tmp_path_factory.mktemp("jets") / "jets.parquet"
+    write_events(path, [events()])
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(sample):
+    output = sample.parent / "model"
+    train(load_study("wjets-particles", SETTINGS), sample, output)
+    return output
+
+
+def test_every_jet_is_written_with_its_constituents(model, sample, tmp_path):
+    simulate(model, sample, tmp_path / "reco.parquet")
+    made = ak.concatenate(
+        [chunk.events for chunk in open_events(tmp_path / "reco.parquet").chunks()]
+    )
+    given = events()
+    assert made.event.tolist() == given.event.tolist()
+    assert made.jet.tolist() == given.jet.tolist()
+    pt, eta, phi = (
+        ak.to_numpy(ak.fill_none(ak.pad_none(made.PFCand[name], toy.SLOTS), np.nan))
+        for name in ("pt", "eta", "phi")
+    )
+    found = jet_features(pt, eta, phi)
+    np.testing.assert_allclose(made.FatJet.pt, found["pt"], rtol=1e-4)
+    np.testing.assert_allclose(made.FatJet.tau21, found["tau21"], rtol=1e-2, atol=1e-3)
+    np.testing.assert_array_equal(made.FatJet.nConstituents, ak.num(made.PFCand.pt))
+    assert made.PFCand.pdgId.type.content.content.primitive == "int16"
+
+
+def test_chunks_and_order_change_nothing(model):
+    emulator, given = load_emulator(model), events()
+    whole = flat_columns(emulator.simulate(given[:200], seed=5))
+    bounds = ((0, 1), (1, 90), (90, 200))
+    pieces = ak.concatenate([emulator.simulate(given[a:b], seed=5) for a, b in bounds])
+    turned = emulator.simulate(given[:200][::-1], seed=5)[::-1]
+    for name in ("PFCand_pt", "PFCand_phi", "PFCand_pdgId"):
+        for other in (pieces, turned):
+            np.testing.assert_array_equal(
+                flat_columns(other)[name].content, whole[name].content, err_msg=name
+            )
+
+
+def test_two_jets_of_an_event_have_their_own_noise(model):
+    emulator, given = load_emulator(model), events()
+    twin = given[[0, 0]]
+    twin["jet"] = np.array([0, 1], np.uint8)
+    made = emulator.simulate(twin, seed=1)
+    assert made.PFCand.pt[0].tolist() != made.PFCand.pt[1].tolist()
+
+
+def test_jets_go_to_a_root_file(model, sample, tmp_path):
+    simulate(model, sample, tmp_path / "reco.root")
+    made = next(open_events(tmp_path / "reco.root").chunks()).events
+    assert {"PFCand", "FatJet"} <= set(made.fields)
+    assert len(made) == JETS
+
+
+def test_the_report_says_what_constituents_are_like(model, sample, tmp_path):
+    result = validate(model, sample, tmp_path / "report", split="all", quick=True)
+    tree = json.loads((tmp_path / "report" / "report.json").read_text())
+    names = {one["name"] for one in tree["sets"]["constituents"]}
+    assert {"constituent_pt", "constituent_eta", "pt_1", "pt_5"} <= names
+    assert {one["name"] for one in tree["sets"]["distances"]} == {"FPD", "KPD"}
+    assert len(tree["sets"]["displays"]) > 0
+    assert "multiplicity" in {one.name for one in result.assessment.quantities}
+    page = result.page.read_text()
+    assert "Frechet" in page
+    assert (tmp_path / "report" / "plots" / "jet-image.png").is_file()
