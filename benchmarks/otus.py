@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 
 from gen2reco import load_emulator, load_study, open_events, train
 from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.splits import TEST, TRAIN, split
+from gen2reco.rows.splits import TEST, TRAIN, halves, split
 from gen2reco.validation.distances import kolmogorov, w2_squared
 from gen2reco.verbs.judged import read_judged
 from gen2reco.verbs.samples import emulated
@@ -380,6 +380,40 @@ def outside(truth: Numbers, simulated: dict[str, Numbers]) -> dict[str, Any]:
     }
 
 
+def variable_jets() -> dict[str, dict[str, float]]:
+    """Four to six jets (study `ttbar-jets`): their number and the pt of those that not all have.
+
+    The error of a share and the KS of the null are those of half of the test events.
+    """
+    emulator, _ = trained_emulator("ttbar-jets", reference_sample("ttbar_partons"))
+    study, source = emulator.study, open_events(reference_sample("ttbar_partons"))
+    test = read_judged(emulator, source, test_only=True).events
+    made = emulated(emulator, test, seed=7)
+    side = halves({name: np.asarray(test[name]) for name in ("run", "luminosityBlock", "event")})
+
+    def pt_of(events: ak.Array, half: int, place: int) -> Numbers:
+        found = Namespace(events[side == half], study.define).evaluate(f"nth(jets, {place}).pt")
+        return np.asarray(found.values, np.float64)[found.valid]
+
+    first, second, fast = (
+        [pt_of(*which, place) for place in range(6)] for which in ((test, 0), (test, 1), (made, 1))
+    )
+    rows: dict[str, dict[str, float]] = {}
+    for place in (4, 5):
+        share = [len(pts[place]) / len(pts[0]) for pts in (first, second, fast)]
+        rows[f"share with jet {place + 1}"] = {
+            "truth, first half": share[0],
+            "truth, second half": share[1],
+            "ours": share[2],
+            "error": float(np.sqrt(share[0] * (1 - share[0]) / len(first[0]))),
+        }
+        rows[f"KS of the pt of jet {place + 1}"] = {
+            "truth, second half": kolmogorov(second[place], first[place])[0],
+            "ours": kolmogorov(fast[place], first[place])[0],
+        }
+    return rows
+
+
 def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The figures of a process as tables: name -> row -> method -> figure."""
     null, methods = result["null"], result["methods"]
@@ -447,6 +481,8 @@ def main() -> None:
     results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for name in arguments.only or PROCESSES:
         made = {f"{name}: {title}": rows for title, rows in tables(run(name)).items()}
+        if name == "ttbar":
+            made["ttbar: four to six jets"] = variable_jets()
         others = {
             title: rows
             for title, rows in results.items()

@@ -1,11 +1,13 @@
 """Studies without pairs from file to file: train, simulate, judge."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gen2reco import load_emulator, open_events, simulate, train, unfold
+from gen2reco import load_emulator, load_study, open_events, simulate, train, unfold
 from gen2reco.errors import StudyError
 from gen2reco.events import flat_columns
 
@@ -101,6 +103,32 @@ def test_the_encoder_writes_gen(sample, trained):
     truth = there["LHEPart_pt"].content.reshape(-1, 2)[events, 0]
     unfolded = made["LHEPart_pt"].content.reshape(-1, 2)[np.arange(2 * whole), electron]
     assert np.median(np.abs(unfolded / truth - 1)) < 0.1
+
+
+def test_listed_objects_are_written_where_their_condition_holds(sample, trained):
+    emulator = trained.emulator
+    part = emulator.parts[0].part
+    fields = {
+        **part.output["Electron"],
+        "where": ["hypot(minus_px, minus_py) > 35", "hypot(plus_px, plus_py) > 35"],
+    }
+    chosen = part.model_copy(update={"output": {"Electron": fields}})
+    study = emulator.study.model_copy(update={"parts": (chosen,)})
+    fewer = replace(emulator, study=study, parts=(replace(emulator.parts[0], part=chosen),))
+    events = next(open_events(sample).chunks()).events[:500]
+    every, some = (flat_columns(one.simulate(events)) for one in (emulator, fewer))
+    assert "Electron_where" not in some
+    kept = every["Electron_pt"].content > 35
+    assert 0 < kept.sum() < len(kept)
+    for name in ("pt", "charge"):
+        assert (some[f"Electron_{name}"].content == every[f"Electron_{name}"].content[kept]).all()
+    counts = np.add.reduceat(kept.astype(int), every["Electron_pt"].offsets[:-1])
+    assert (np.diff(some["Electron_pt"].offsets) == counts).all()
+
+
+def test_where_is_for_lists():
+    with pytest.raises(StudyError, match="chooses among listed objects"):
+        load_study("wjet", {"parts.0.output.Jet.where": "jet_pt > 20"})
 
 
 def test_draws_of_the_two_directions_are_independent(trained):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.events.layout import Jagged, flat_columns, to_events
-from gen2reco.study import OF_EVENT, column_name
+from gen2reco.study import OF_EVENT, WHERE, column_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,11 +148,16 @@ def _collections(
             fields = {
                 name: layout.cast(collection, name, values if kept.all() else values[kept])
                 for name, values in output.items()
+                if name != WHERE
             }
             several = next(iter(fields.values())).ndim == 2
             if several:
                 objects_of = np.repeat(row_event, next(iter(fields.values())).shape[1])
                 flat = {name: values.reshape(-1) for name, values in fields.items()}
+                if WHERE in output:
+                    there = output[WHERE][kept].reshape(-1) > 0
+                    objects_of = objects_of[there]
+                    flat = {name: values[there] for name, values in flat.items()}
                 columns |= _object_columns(collection, flat, objects_of, events)
             elif rows.alone:
                 one_each = np.arange(events + 1, dtype=np.int64)

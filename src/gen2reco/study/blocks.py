@@ -24,6 +24,8 @@ CONSTITUENT = ("pt", "eta", "phi", "pdgId", "charge")
 """What a constituent has in rows of kind set: names of the targets, in this order."""
 OF_GEN = "gen_"
 """Before these names: those of the conditions."""
+WHERE = "where"
+"""In the place of a field: which of the listed objects are written."""
 OF_EVENT = ""
 """Name under which `output` keeps the columns of the event that belong to no collection."""
 
@@ -258,7 +260,8 @@ class Part(Block):
     output: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
         default={},
         description="RECO collections to write: field -> expression on target names and GEN; in"
-        " rows of kind event a list of expressions writes several objects, by falling pt; an"
+        " rows of kind event a list of expressions writes several objects, by falling pt, and of"
+        " these the ones that a condition under `where` holds for; an"
         " expression in the place of the fields writes a column of the event with that name",
     )
     unfolded: dict[str, dict[str, Expression | tuple[Expression, ...]]] = Field(
@@ -296,7 +299,12 @@ class Part(Block):
     @property
     def written(self) -> list[tuple[str, str]]:
         """Collection and field of everything it writes."""
-        return [(collection, name) for collection, of in self.output.items() for name in of]
+        return [
+            (collection, name)
+            for collection, of in self.output.items()
+            for name in of
+            if name != WHERE
+        ]
 
     @property
     def generates(self) -> bool:
@@ -355,6 +363,8 @@ class Part(Block):
                 raise ValueError(
                     f"output {collection}: its fields list different numbers of objects"
                 )
+            if WHERE in fields and not counts:
+                raise ValueError(f"output {collection}.{WHERE}: it chooses among listed objects")
         return self
 
     @model_validator(mode="after")
@@ -476,6 +486,11 @@ class Training(Block):
         default="best",
         description="weights of the epoch with the best validation, or of the last one: where few"
         " validation rows would pick an epoch by chance, and a rate with it",
+    )
+    monitor: Literal["loss", "distributions"] = Field(
+        default="loss",
+        description="what picks the best epoch on the validation rows: the loss, or how far their"
+        " simulated distributions and rank correlations are from the true ones",
     )
     patience: int = Field(
         default=0, ge=0, description="epochs without improvement before stopping; 0: all epochs"

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
-from gen2reco.study.blocks import OF_EVENT, Input, Part, Split, Training, column_name
+from gen2reco.study.blocks import OF_EVENT, WHERE, Input, Part, Split, Training, column_name
 from gen2reco.study.judging import Validation
 
 if TYPE_CHECKING:
@@ -19,6 +19,15 @@ class Study(Block):
     """One study: input, selection, parts, training, validation."""
 
     name: str = Field(pattern=FILE_NAME)
+    base: str = Field(
+        default="",
+        description="another study, shipped or by its path beside this file, whose blocks stand"
+        " where this one has none",
+    )
+    set: dict[str, Any] = Field(
+        default={},
+        description="what differs within the blocks of `base`: `model.latent: 8`, as with `--set`",
+    )
     description: str = ""
     direction: Literal["simulate", "unfold"] = Field(
         default="simulate",
@@ -109,6 +118,7 @@ class Study(Block):
             for part in self.parts
             for collection, fields in part.output.items()
             for field in fields
+            if field != WHERE
         }
         for name in self.describe:
             if name not in written:

@@ -25,8 +25,10 @@ from gen2reco.training.checkpoint import (
 from gen2reco.training.devices import choose_device, cuda_index, to_device
 from gen2reco.training.evaluate import weighted_loss
 from gen2reco.training.feed import Feed, check_rows
+from gen2reco.training.group import current_group
 from gen2reco.training.health import against_divergence
 from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
+from gen2reco.training.measures import distribution_measures
 from gen2reco.training.optimizers import objectives
 from gen2reco.training.progress import Progress
 from gen2reco.training.schedules import learning_rate
@@ -64,6 +66,9 @@ def fit(
 ) -> FitResult:
     """Train `model` in place and leave it in evaluation mode with the weights of its best epoch.
 
+    Under `torchrun` every process calls this with the same rows and settings and a folder of its
+    own; see `training.group`.
+
     On one machine, device and number of threads the outcome is a pure function of the model's
     initial weights, the rows and the settings: a fit that was killed at any moment and resumed
     gives the same bits (on the CPU) as one that ran through. Signed weights are used as they are.
@@ -92,11 +97,13 @@ def fit(
         OutputExistsError: the folder holds a fit and neither `resume` nor `overwrite` is set.
     """
     run = _Run(model, train, validation, settings, member=member, repeats=repeats)
-    run.folder, run.monitor, run.progress = folder, monitor, progress
-    run.checkpoint_seconds = checkpoint_seconds
+    run.folder, run.monitor = folder, monitor
+    run.progress = progress if run.group.first else None
+    # Processes that save at moments of their own could not go on together.
+    run.checkpoint_seconds = checkpoint_seconds if run.group.alone else math.inf
     make_room(folder, resume=resume, overwrite=overwrite)
     run.logs = [JsonLines(folder / LOG)]
-    if tensorboard:
+    if tensorboard and run.group.first:
         run.logs.append(TensorBoard(folder / BOARD))
     return run.run()
 
@@ -133,6 +140,7 @@ class _Run:
         self.fingerprint = fingerprint(
             model, train, validation, settings, member=member, repeats=repeats
         )
+        self.group = current_group()
         self.device = choose_device(settings.device)
         self.validation = to_device(validation, self.device)
         self.feed = Feed(
@@ -160,8 +168,11 @@ class _Run:
     def run(self) -> FitResult:
         """Restore, train to the end, leave the best weights in the model."""
         with torch.random.fork_rng(devices=cuda_index(self.device)):
-            torch.manual_seed(_stream("training", self.settings.seed, self.member))
+            own = () if self.group.alone else (self.group.rank,)
+            torch.manual_seed(_stream("training", self.settings.seed, self.member, *own))
             self.restore()
+            if not self.group.alone:
+                self.group.check_agree("their step", self.step)
             self.clock = self.session = self.saved = self.ticked = time.perf_counter()
             self.first_step = self.step
             try:
@@ -211,12 +222,19 @@ class _Run:
             self.skipped += 1
             return
         batch = self.feed.batch(self.position)
+        if not self.group.alone:
+            batch, share = self.group.share(batch)
+            scale *= share
+        gather = None if self.group.alone else self.group.add_gradients
         rate = self.rate(self.step) * self.model.pace
         for column, objective in enumerate(self.objectives):
             loss = self.model.loss(batch, objective.name)
             loss = loss if scale == 1 else loss * scale
-            objective.step(loss, rate, alone=len(self.objectives) == 1)
-            self.losses[self.position, column] = loss.detach()
+            objective.step(loss, rate, alone=len(self.objectives) == 1, gather=gather)
+            found = loss.detach()
+            self.losses[self.position, column] = (
+                found if self.group.alone else self.group.total(found)
+            )
         if self.average is not None:
             self.average.update(self.step)
 
@@ -227,7 +245,7 @@ class _Run:
         self.take_time()
         training_seconds = max(self.epoch_seconds, 1e-9)
         with self.average.in_place() if self.average else nullcontext():
-            validation, monitored = self.evaluate()
+            validation, measures, monitored = self.evaluate()
             if monitored < self.best or self.settings.keep == "last":
                 self.best, self.best_epoch = monitored, self.epoch + 1
                 state = self.model.state_dict()
@@ -242,6 +260,7 @@ class _Run:
             monitor=monitored,
             losses=dict(zip(names, train, strict=True)),
             validation_losses=validation,
+            measures=measures,
             seconds=self.epoch_seconds,
             rows_per_second=self.feed.steps * self.feed.size / training_seconds,
         )
@@ -255,8 +274,8 @@ class _Run:
         self.save()
         self.report("epoch")
 
-    def evaluate(self) -> tuple[dict[str, float], float]:
-        """Return the validation loss of every objective and the monitored quantity.
+    def evaluate(self) -> tuple[dict[str, float], dict[str, float], float]:
+        """Return the validation loss of every objective, measures, and the monitored quantity.
 
         Families whose loss draws random numbers meet the same ones every epoch, so that epochs
         compare fairly.
@@ -269,15 +288,25 @@ class _Run:
                 losses[objective.name] = weighted_loss(
                     self.model, self.validation, objective.name, self.settings.batch
                 )
-            first = losses[self.objectives[0].name]
-            monitored = first if self.monitor is None else float(self.monitor(self.model))
+            torch.manual_seed(_stream("validation", self.settings.seed))
+            measures = dict(self.model.measures(self.validation))
+            monitored = losses[self.objectives[0].name]
+            if self.settings.monitor == "distributions":
+                found = distribution_measures(self.model, self.validation, seed=self.settings.seed)
+                measures |= found
+                monitored = sum(found.values())
+            if self.monitor is not None:
+                monitored = float(self.monitor(self.model))
+        if not self.group.alone:
+            *agreed, monitored = self.group.of_first([*losses.values(), monitored])
+            losses = dict(zip(losses, agreed, strict=True))
         for what, value in {**losses, "monitored quantity": monitored}.items():
             if not math.isfinite(value):
                 raise TrainingError(
                     f"the {what} on the validation rows is {value} after epoch {self.epoch + 1}. "
                     f"{against_divergence(self.settings, self.validation)}"
                 )
-        return losses, monitored
+        return losses, measures, monitored
 
     def tick(self) -> None:
         """Look at the losses, report, and save where it is time."""
@@ -331,6 +360,7 @@ class _Run:
                 steps=total,
                 train=float(self.losses[self.position - 1, 0]) if kind == "batch" else train,
                 validation=self.history[-1].validation if self.history else math.nan,
+                monitor=self.history[-1].monitor if self.history else math.nan,
                 best_epoch=self.best_epoch,
                 rows_per_second=speed * self.feed.size,
                 seconds=self.seconds + now - self.clock,
