@@ -49,7 +49,7 @@ def test_equal_sides_agree(same):
 
 
 def test_harder_particles_are_found_in_pt_and_not_in_direction():
-    found = compare_sets(jets(1), HALF, jets(2, scale=1.15), jets(3), SETTINGS)
+    found = compare_sets(jets(1), HALF, jets(2, scale=1.3), jets(3), SETTINGS)
     ratios = {name: one.floor_ratio.value for name, one in by_name(found.constituents).items()}
     assert ratios["constituent_pt"] > 4
     assert ratios["pt_1"] > 3
