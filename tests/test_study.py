@@ -146,7 +146,7 @@ def test_numbers_stand_for_themselves():
             "gen: gen_mu.pt, kinds: ratio",
             "unknown key 'validation.responses.mu_pt.kinds'. Did you mean 'kind'?",
         ),
-        ("description: W", "zzz: W", "unknown key 'zzz'. Allowed here: define, describe"),
+        ("description: W", "zzz: W", "unknown key 'zzz'. Allowed here: base, define, describe"),
         ("epochs: 48", "epochs: many", "training.epochs: Input should be a valid integer"),
         ("epochs: 48", "epochs: 0", "training.epochs: Input should be greater than or equal to 1"),
         ("kind: ratio}", "kind: ratios}", "mu_pt.kind: Input should be 'ratio', 'difference'"),

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from gen2reco.verbs.init import init
     from gen2reco.verbs.merge import merge
     from gen2reco.verbs.schema import schema
+    from gen2reco.verbs.score import score
     from gen2reco.verbs.simulate import simulate
     from gen2reco.verbs.status import status
     from gen2reco.verbs.submit import submit
     from gen2reco.verbs.train import train
+    from gen2reco.verbs.tune import tune
     from gen2reco.verbs.unfold import unfold
     from gen2reco.verbs.validate import validate
 
@@ -46,10 +48,12 @@ _HOME = {
     "open_events": "events",
     "save_emulator": "emulator",
     "schema": "verbs.schema",
+    "score": "verbs.score",
     "simulate": "verbs.simulate",
     "status": "verbs.status",
     "submit": "verbs.submit",
     "train": "verbs.train",
+    "tune": "verbs.tune",
     "unfold": "verbs.unfold",
     "validate": "verbs.validate",
     "write_events": "events",
@@ -71,10 +75,12 @@ __all__ = [
     "open_events",
     "save_emulator",
     "schema",
+    "score",
     "simulate",
     "status",
     "submit",
     "train",
+    "tune",
     "unfold",
     "validate",
     "write_events",

@@ -40,6 +40,18 @@ FAMILIES = {
     ),
     "flashsim-one": ({"kind": "flashsim", "layers": 2, "bins": 5}, Shape(1, 0)),
     "vae": ({"kind": "vae", "latent": 4, "hidden": [32, 32]}, Shape(3, 4)),
+    "vae-flow": (
+        {"kind": "vae", "latent": 3, "hidden": [16], "posterior": "flow", "discriminator": [8, 8]},
+        Shape(3, 2),
+    ),
+    "vae-planar": (
+        {"kind": "vae", "latent": 2, "hidden": [16], "posterior": "flow", "flow": "planar"},
+        Shape(3, 0),
+    ),
+    "vae-copula": (
+        {"kind": "vae", "latent": 3, "hidden": [16], "posterior": "copula", "discriminator": [8]},
+        Shape(3, 2),
+    ),
     "vae-alone": ({"kind": "vae", "latent": 2, "hidden": [16], "beta": 0.5}, Shape(2, 0)),
 }
 
@@ -104,14 +116,16 @@ def test_shapes_and_types(family):
         allowed = set(map(tuple, combinations(model.shape).tolist()))
         assert set(map(tuple, levels.tolist())) <= allowed
     objectives = model.objectives()
-    assert set(objectives) == {"loss"}
-    assert {id(p) for p in objectives["loss"]} == {id(p) for p in model.parameters()}
+    assert ("loss" in objectives) == (len(objectives) == 1)
+    moved = [id(p) for parameters in objectives.values() for p in parameters]
+    assert sorted(moved) == sorted(id(p) for p in model.parameters())
 
 
 def test_every_parameter_has_a_gradient(family):
     torch.manual_seed(5)
     model = models.build(*family)
-    model.loss(rows(family, 200)).backward()
+    for objective, parameters in model.objectives().items():
+        model.loss(rows(family, 200), objective).backward(inputs=list(parameters))
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

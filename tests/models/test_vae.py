@@ -1,4 +1,4 @@
-"""The conditional autoencoder: what its loss is, and which distributions it learns."""
+"""The autoencoders: what their losses are, and which distributions they learn."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from toy_detector import SHAPE, ToyDetector, learn
 
+from gen2reco.models.nn.posteriors import Carried, Copula, Normal
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.models.vae import FIXED_DRAWS, VAEConfig
 
@@ -129,6 +130,113 @@ def test_learns_two_peaks_whose_places_depend_on_gen():
         near = (sampled.abs() - place).abs() < 0.3
         assert near.float().mean().item() > 0.7
         assert (sampled.abs() < 0.3 * place).float().mean().item() < 0.09
+
+
+def test_the_copula_posterior_is_a_normal_of_full_covariance_made_uniform():
+    torch.manual_seed(3)
+    copula = Copula(3)
+    encoded = 0.5 * torch.randn(2, copula.numbers)
+    latent, divergence = copula.draw(encoded, torch.randn(200_000, 1, 3))
+    assert latent.min() > 0.0
+    assert latent.max() < 1.0
+    normal = torch.special.ndtri(latent.double())
+    for row in range(2):
+        own = torch.distributions.MultivariateNormal(
+            encoded[row, :3].double(), normal[:, row].t().cov()
+        )
+        torch.testing.assert_close(normal[:, row].mean(0), own.mean, rtol=0.0, atol=0.02)
+        variance = torch.exp(encoded[row, 3:6]).double()
+        torch.testing.assert_close(own.covariance_matrix.diagonal(), variance, rtol=0.02, atol=0.0)
+        assert own.covariance_matrix.tril(-1).abs().max() > 0.1
+        standard = torch.distributions.MultivariateNormal(
+            torch.zeros(3).double(), torch.eye(3).double()
+        )
+        expected = torch.distributions.kl_divergence(own, standard).item()
+        assert divergence[0, row].item() == pytest.approx(expected, abs=0.03)
+
+
+def test_uniform_latent_numbers_reach_the_decoder_with_variance_one():
+    model = VAEConfig(latent=4, posterior="copula").build(Shape(3, 0))
+    assert (model.noise.normal, model.noise.uniform) == (3, 4)
+    read = model.posterior.decoded(torch.rand(100_000, 4))
+    torch.testing.assert_close(read.mean(0), torch.zeros(4), rtol=0.0, atol=0.02)
+    torch.testing.assert_close(read.var(0), torch.ones(4), rtol=0.02, atol=0.0)
+    # The uniform numbers are the latent ones, not the targets' own noise.
+    noise = torch.cat([torch.zeros(5, 3), torch.rand(5, 4)], 1)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.sample(torch.zeros(5, 0), noise), model.decode(noise[:, 3:], torch.zeros(5, 0))
+        )
+
+
+@pytest.mark.parametrize("kind", ["coupling", "planar"])
+def test_steps_of_the_posterior_stretch_as_they_say(kind):
+    torch.manual_seed(4)
+    carried = Carried(3, kind, 3, 8).double()
+    for step in carried.steps:
+        for parameter in step.parameters():
+            parameter.data.add_(0.5 * torch.randn_like(parameter))
+        start = torch.randn(3).double()
+        _, stretched = step(start)
+        jacobian = torch.autograd.functional.jacobian(lambda z, step=step: step(z)[0], start)
+        assert stretched.item() == pytest.approx(torch.linalg.slogdet(jacobian)[1].item())
+
+
+def test_a_flow_that_does_nothing_estimates_the_normal_divergence():
+    torch.manual_seed(5)
+    carried, normal = Carried(2, "coupling", 2, 8), Normal(2)
+    for parameter in carried.parameters():
+        parameter.data.zero_()
+    encoded = torch.randn(4, 4)
+    draws = torch.randn(100_000, 1, 2)
+    estimated = carried.draw(encoded, draws)[1].mean(0)
+    torch.testing.assert_close(estimated, normal.draw(encoded, draws)[1][0], rtol=0.02, atol=0.02)
+
+
+def test_each_network_has_a_loss_of_its_own_beside_a_discriminator():
+    torch.manual_seed(6)
+    model = VAEConfig(latent=2, hidden=(16,), discriminator=(8,)).build(Factor.shape)
+    batch = Factor().batch(400)
+    assert list(model.objectives()) == ["encoder", "decoder", "discriminator"]
+    with torch.no_grad():
+        model.eval()
+        alone = model.loss(batch, "loss").item()
+        assert model.loss(batch, "encoder").item() > alone
+    torch.manual_seed(7)
+    first = model.measures(batch)
+    optimizer = torch.optim.Adam(model.objectives()["discriminator"], lr=0.02)
+    for _ in range(100):
+        optimizer.zero_grad()
+        model.loss(batch, "discriminator").backward()
+        optimizer.step()
+    torch.manual_seed(7)
+    assert sum(model.measures(batch).values()) < 0.8 * sum(first.values())
+    # What the discriminator has learned moves the decoder.
+    weight = {
+        alpha: VAEConfig(latent=2, hidden=(16,), discriminator=(8,), alpha=alpha)
+        for alpha in (0.0, 1.0)
+    }
+    losses = {}
+    for alpha, config in weight.items():
+        model.config = config
+        losses[alpha] = model.loss(batch, "decoder").item()
+    assert losses[1.0] > losses[0.0] + 0.3
+
+
+def test_scores_grow_with_strangeness():
+    for settings in ({}, {"posterior": "copula", "discriminator": (16,)}):
+        torch.manual_seed(8)
+        model = VAEConfig(latent=2, hidden=(32,), **settings).build(Factor.shape)
+        learn(model, Factor(), steps=300, batch=512, learning_rate=1e-2)
+        batch = Factor().batch(500)
+        with torch.no_grad():
+            usual = model.score(batch.target, batch.condition)
+            # Against the correlation of the common factor.
+            strange = model.score(batch.target + torch.tensor([3.0, 3.0, 3.0]), batch.condition)
+        assert set(usual) >= {"reconstruction", "latent", "bound"}
+        assert ("copula" in usual) == ("discriminator" in usual) == bool(settings)
+        for name in ("reconstruction", "bound"):
+            assert strange[name].median() > 2.0 * usual[name].median()
 
 
 @pytest.mark.slow

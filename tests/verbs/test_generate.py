@@ -13,7 +13,11 @@ from gen2reco.events.numbers import MOST, EventNumbers
 from gen2reco.rows.expressions import Namespace
 
 SAMPLE = Path(__file__).parents[1] / "data" / "zgamma_small.parquet"
-QUICK = {"training.epochs": 4, "model.couplings": 4, "model.hidden": [24, 24]}
+QUICK = {
+    "training.epochs": 4,
+    "model.continuous.couplings": 4,
+    "model.continuous.hidden": [24, 24],
+}
 FEATURES = [
     "m_lly",
     "phi_zy",

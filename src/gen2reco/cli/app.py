@@ -17,8 +17,8 @@ import typer
 
 from gen2reco import __version__
 from gen2reco.cli.exporting import export
-from gen2reco.cli.judging import compare, validate
-from gen2reco.cli.learning import demo, init, train
+from gen2reco.cli.judging import compare, score, validate
+from gen2reco.cli.learning import demo, init, train, tune
 from gen2reco.cli.looking import info, schema
 from gen2reco.cli.making import generate, simulate, unfold
 from gen2reco.cli.spreading import merge, status, submit
@@ -90,20 +90,9 @@ def _options(
     pass
 
 
-for verb in (
-    init,
-    demo,
-    train,
-    simulate,
-    generate,
-    submit,
-    status,
-    merge,
-    export,
-    unfold,
-    validate,
-    compare,
-    info,
-    schema,
-):
+VERBS = (
+    *(init, demo, train, tune, simulate, generate, submit, status, merge, export, unfold),
+    *(validate, compare, score, info, schema),
+)
+for verb in VERBS:
     app.command()(verb)

@@ -1,4 +1,4 @@
-"""`validate` and `compare`: how good it is."""
+"""`validate`, `compare` and `score`: how good it is, and how strange events are to it."""
 
 from __future__ import annotations
 
@@ -43,6 +43,47 @@ def validate(
         oversample=oversample,
         quick=quick,
         stream=stream,
+        overwrite=overwrite,
+        say=say,
+    )
+    show(result, as_json)
+
+
+def score(
+    model: Model,
+    files: Inputs,
+    output: Output = Path("scores.parquet"),
+    signal: Annotated[
+        list[str] | None,
+        typer.Option(help="Files or globs of signal: measure how well each score finds it."),
+    ] = None,
+    sculpted: Annotated[
+        str, typer.Option(help="Quantity of the study that a cut must not sculpt, e.g. m_lly.")
+    ] = "",
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for ROC curves, latent space and the sculpted quantity."),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(help="Events to score: auto (test part of the training files), test or all."),
+    ] = "auto",
+    seed: Seed = 1,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how unlike its training events each event is, and how well that finds a signal."""
+    from gen2reco.verbs.score import score as run  # noqa: PLC0415
+
+    result = run(
+        model,
+        files,
+        output,
+        signal=signal or (),
+        sculpted=sculpted,
+        pictures=pictures,
+        split_of=split,
+        seed=seed,
         overwrite=overwrite,
         say=say,
     )

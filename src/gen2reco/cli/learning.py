@@ -10,6 +10,7 @@ import typer
 
 from gen2reco.cli.options import AsJson, Output, Overwrite
 from gen2reco.cli.output import overrides, say, show
+from gen2reco.errors import StudyError
 
 
 def init(
@@ -74,6 +75,63 @@ def train(
         )
     if os.environ.get("RANK", "0") == "0":  # one of the processes of torchrun
         show(result, as_json, drop=("emulator",))
+
+
+def tune(
+    study: Annotated[
+        str, typer.Argument(help="A study file, or the name of a shipped study (zgamma-vae).")
+    ],
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="Files or globs of events; default: the sample bundled for the study.",
+        ),
+    ] = None,
+    output: Output = Path("tuning"),
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all.")] = 40,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--space",
+            help="A setting and its range: model.beta={low: 0.5, high: 2, log: true} or"
+            " model.latent={choices: [8, 13]}; default: those usual for the family.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting before the search.")
+    ] = None,
+    monitor: Annotated[
+        str,
+        typer.Option(help="What counts on the validation rows: distributions or loss."),
+    ] = "distributions",
+    seed: Annotated[
+        int, typer.Option("--seed", "-s", min=0, help="Seed of the search, one per process.")
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the trials that are there, or join in.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search the settings of a study, on its validation events, with Optuna."""
+    from gen2reco.verbs.tune import tune as run  # noqa: PLC0415
+
+    if monitor not in {"distributions", "loss"}:
+        raise StudyError(f"--monitor is distributions or loss, not {monitor!r}")
+    result = run(
+        study,
+        files or (),
+        output,
+        trials=trials,
+        space=overrides(space) if space else None,
+        overrides=overrides(settings or []),
+        monitor=monitor,  # type: ignore[arg-type]
+        seed=seed,
+        resume=resume,
+        say=say,
+    )
+    show(result, as_json)
 
 
 def demo(

@@ -103,7 +103,7 @@ def _specs(target: Target, where: str) -> tuple[TransformSpec, ...]:
     if target.kind in _SPREAD_BY:
         if target.kind == "category" and target.relative_to:
             raise StudyError(f"{where}: a category cannot be relative to a GEN value")
-        if not listed & {"dequantize", "categories"}:
+        if not listed & {"dequantize", "categories", "jitter"}:
             return (TransformSpec(kind=_SPREAD_BY[target.kind]), *target.transform)
     if target.kind == "bounded" and not target.relative_to and "logit" not in listed:
         return (TransformSpec(kind="logit"), *target.transform)

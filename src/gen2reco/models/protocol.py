@@ -134,6 +134,10 @@ class Model(nn.Module, ABC):
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
         """Return the weighted mean loss of a batch, a scalar with gradient."""
 
+    def measures(self, batch: Batch) -> Mapping[str, float]:  # noqa: ARG002
+        """Return further numbers about validation rows for the history of the fit, by name."""
+        return {}
+
     @abstractmethod
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return encoded targets [rows, targets], row by row a pure function of the arguments."""
@@ -146,6 +150,15 @@ class HasDensity(Protocol):
 
     def log_prob(self, target: Tensor, condition: Tensor) -> Tensor:
         """Return log p(target | condition) in encoded space, [rows]; probabilities of levels."""
+
+
+class HasScores(Protocol):
+    """Capability of families that tell how unlike the training rows a row is."""
+
+    capability: ClassVar[str] = "score"
+
+    def score(self, target: Tensor, condition: Tensor) -> dict[str, Tensor]:
+        """Return scores by name, [rows] each; larger is stranger."""
 
 
 class HasMonitor(Protocol):

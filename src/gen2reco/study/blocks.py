@@ -487,6 +487,11 @@ class Training(Block):
         description="weights of the epoch with the best validation, or of the last one: where few"
         " validation rows would pick an epoch by chance, and a rate with it",
     )
+    monitor: Literal["loss", "distributions"] = Field(
+        default="loss",
+        description="what picks the best epoch on the validation rows: the loss, or how far their"
+        " simulated distributions and rank correlations are from the true ones",
+    )
     patience: int = Field(
         default=0, ge=0, description="epochs without improvement before stopping; 0: all epochs"
     )

@@ -40,7 +40,7 @@ def load_study(source: str | Path, overrides: dict[str, Any] | None = None) -> S
         raise StudyError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(tree, CommentedMap):
         raise StudyError(f"{path} must hold a mapping with `name` and `parts`")
-    plain = _plain(tree)
+    plain = _based(_plain(tree), path)
     for key, value in (overrides or {}).items():
         _override(plain, key, value)
     try:
@@ -54,6 +54,27 @@ def load_study(source: str | Path, overrides: dict[str, Any] | None = None) -> S
 def shipped_studies() -> list[str]:
     """Names of the studies that come with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def _based(tree: dict[str, Any], path: Path, *above: Path) -> dict[str, Any]:
+    """Return a study with the blocks of its base where it has none, and its changes made."""
+    if tree.get("base"):
+        name = str(tree["base"])
+        beside = path.parent / name
+        other = (beside if beside.is_file() else _find(name)).resolve()
+        if other in (path.resolve(), *above):
+            raise StudyError(f"{path}: base: {name} rests on this study itself")
+        try:
+            base = YAML(typ="rt").load(other.read_text(encoding="utf-8"))
+        except YAMLError as error:
+            raise StudyError(f"{path}: base: {other} cannot be read as YAML: {error}") from error
+        tree = _based(_plain(base), other, path.resolve(), *above) | tree
+    changes = tree.pop("set", {})
+    if not isinstance(changes, dict):
+        raise StudyError(f"{path}: set: must hold settings by their place, `model.latent: 8`")
+    for key, value in changes.items():
+        _override(tree, str(key), value)
+    return tree
 
 
 def _find(source: str | Path) -> Path:

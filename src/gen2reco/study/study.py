@@ -19,6 +19,15 @@ class Study(Block):
     """One study: input, selection, parts, training, validation."""
 
     name: str = Field(pattern=FILE_NAME)
+    base: str = Field(
+        default="",
+        description="another study, shipped or by its path beside this file, whose blocks stand"
+        " where this one has none",
+    )
+    set: dict[str, Any] = Field(
+        default={},
+        description="what differs within the blocks of `base`: `model.latent: 8`, as with `--set`",
+    )
     description: str = ""
     direction: Literal["simulate", "unfold"] = Field(
         default="simulate",

@@ -16,12 +16,13 @@ import torch
 from torch import distributed
 
 from gen2reco.errors import TrainingError
-from gen2reco.models.protocol import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor, nn
+
+    from gen2reco.models.protocol import Batch
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Group:
                 " cancel"
             )
         mine = slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
-        part = Batch(batch.target[mine], batch.condition[mine], batch.weight[mine])
+        part = batch.map(lambda tensor: tensor[mine])
         return part, float(part.weight.sum() / batch.weight.sum())
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:

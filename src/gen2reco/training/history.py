@@ -28,6 +28,8 @@ class Epoch:
             was given.
         losses: training loss of every objective; `train` is the first.
         validation_losses: the same on the validation rows.
+        measures: what else is followed on the validation rows: distributions and correlations with
+            `monitor: distributions`, and what the model has to tell.
         seconds: wall time, validation included.
         rows_per_second: training rows per second, validation excluded.
     """
@@ -40,6 +42,7 @@ class Epoch:
     monitor: float
     losses: dict[str, float] = field(default_factory=dict)
     validation_losses: dict[str, float] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     rows_per_second: float = 0.0
 
@@ -146,6 +149,7 @@ class TensorBoard:
         }
         scalars |= {f"{name}/train": value for name, value in epoch.losses.items()}
         scalars |= {f"{name}/validation": value for name, value in epoch.validation_losses.items()}
+        scalars |= {f"{name}/measure": value for name, value in epoch.measures.items()}
         for name, value in scalars.items():
             self._writer.add_scalar(name, value, global_step=epoch.epoch)
         self._writer.flush()

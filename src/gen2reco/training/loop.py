@@ -28,6 +28,7 @@ from gen2reco.training.feed import Feed, check_rows
 from gen2reco.training.group import current_group
 from gen2reco.training.health import against_divergence
 from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
+from gen2reco.training.measures import distribution_measures
 from gen2reco.training.optimizers import objectives
 from gen2reco.training.progress import Progress
 from gen2reco.training.schedules import learning_rate
@@ -244,7 +245,7 @@ class _Run:
         self.take_time()
         training_seconds = max(self.epoch_seconds, 1e-9)
         with self.average.in_place() if self.average else nullcontext():
-            validation, monitored = self.evaluate()
+            validation, measures, monitored = self.evaluate()
             if monitored < self.best or self.settings.keep == "last":
                 self.best, self.best_epoch = monitored, self.epoch + 1
                 state = self.model.state_dict()
@@ -259,6 +260,7 @@ class _Run:
             monitor=monitored,
             losses=dict(zip(names, train, strict=True)),
             validation_losses=validation,
+            measures=measures,
             seconds=self.epoch_seconds,
             rows_per_second=self.feed.steps * self.feed.size / training_seconds,
         )
@@ -272,8 +274,8 @@ class _Run:
         self.save()
         self.report("epoch")
 
-    def evaluate(self) -> tuple[dict[str, float], float]:
-        """Return the validation loss of every objective and the monitored quantity.
+    def evaluate(self) -> tuple[dict[str, float], dict[str, float], float]:
+        """Return the validation loss of every objective, measures, and the monitored quantity.
 
         Families whose loss draws random numbers meet the same ones every epoch, so that epochs
         compare fairly.
@@ -286,8 +288,15 @@ class _Run:
                 losses[objective.name] = weighted_loss(
                     self.model, self.validation, objective.name, self.settings.batch
                 )
-            first = losses[self.objectives[0].name]
-            monitored = first if self.monitor is None else float(self.monitor(self.model))
+            torch.manual_seed(_stream("validation", self.settings.seed))
+            measures = dict(self.model.measures(self.validation))
+            monitored = losses[self.objectives[0].name]
+            if self.settings.monitor == "distributions":
+                found = distribution_measures(self.model, self.validation, seed=self.settings.seed)
+                measures |= found
+                monitored = sum(found.values())
+            if self.monitor is not None:
+                monitored = float(self.monitor(self.model))
         if not self.group.alone:
             *agreed, monitored = self.group.of_first([*losses.values(), monitored])
             losses = dict(zip(losses, agreed, strict=True))
@@ -297,7 +306,7 @@ class _Run:
                     f"the {what} on the validation rows is {value} after epoch {self.epoch + 1}. "
                     f"{against_divergence(self.settings, self.validation)}"
                 )
-        return losses, monitored
+        return losses, measures, monitored
 
     def tick(self) -> None:
         """Look at the losses, report, and save where it is time."""
@@ -351,6 +360,7 @@ class _Run:
                 steps=total,
                 train=float(self.losses[self.position - 1, 0]) if kind == "batch" else train,
                 validation=self.history[-1].validation if self.history else math.nan,
+                monitor=self.history[-1].monitor if self.history else math.nan,
                 best_epoch=self.best_epoch,
                 rows_per_second=speed * self.feed.size,
                 seconds=self.seconds + now - self.clock,

@@ -35,6 +35,7 @@ class Progress:
         seconds: wall time of the fit so far, over all its sessions.
         remaining: estimated seconds to the end; nan where unknown.
         part: name of the part of the study, "" where there is none.
+        monitor: the quantity that picks the best epoch, after the last complete one; nan before.
     """
 
     kind: Literal["start", "batch", "epoch", "end"]
@@ -50,6 +51,7 @@ class Progress:
     seconds: float
     remaining: float
     part: str = ""
+    monitor: float = math.nan
 
     @property
     def fit(self) -> tuple[str, int]:

@@ -87,11 +87,11 @@ def compare(
         )
     weight = plan.input.weight if plan else ""
     say("reading both")
-    expressions = [select, *quantities.values()]
+    wanted = [select, *quantities.values()]
     share = stream / max(sources[0].entries, 1) if stream else 1.0
     sides = [
-        awkward.concatenate(list(_pieces(*side, expressions, weight, share)))
-        for side in zip(sources, define, strict=True)
+        awkward.concatenate(list(_pieces(source, wanted, own, weight, share)))
+        for source, own in zip(sources, define, strict=True)
     ]
     identities = _identities(*sides)
     half = halves(_keys(sides[0]))
@@ -113,15 +113,15 @@ def compare(
     if stream:
         say(f"streaming {sources[0].entries} and {sources[1].entries} events")
         streaming = Streaming()
-        for side, source, defined in zip(("full", "fast"), sources, define, strict=True):
-            for events in _pieces(source, defined, expressions, weight, 1.0):
+        for side, source, own in zip(("full", "fast"), sources, define, strict=True):
+            for events in _pieces(source, wanted, own, weight, 1.0):
                 # Where both stem from the same GEN events, half B of FullSim is the null.
                 parts = halves(_keys(events)) if shared.any() else np.full(len(events), 2)
                 for name, part in _STREAMED[side]:
                     chosen = events[(parts == part) | (parts == 2)]
                     if name == "full_b" and not shared.any():
                         continue
-                    rows, values = _values(chosen, quantities, select, defined)
+                    rows, values = _values(chosen, quantities, select, own)
                     member = flat_columns(chosen).get("member")
                     nominal = rows if member is None else rows[np.asarray(member)[rows] == 0]
                     kept = np.isin(rows, nominal)
@@ -190,8 +190,8 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
 
 def _pieces(
     source: EventSource,
-    define: Mapping[str, str],
     expressions: list[str],
+    define: Mapping[str, str],
     weight: str,
     share: float,
 ) -> Iterator[awkward.Array]:

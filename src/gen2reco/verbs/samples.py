@@ -106,6 +106,12 @@ def to_sample(
     )
 
 
+def names_of(study: Study, events: awkward.Array) -> Namespace:
+    """Return the namespace of events of the file, or of emulated ones with what was made."""
+    columns = flat_columns(events)
+    return Namespace(columns, study.defined(columns))
+
+
 def judged_columns(
     study: Study, events: awkward.Array
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -120,12 +126,6 @@ def judged_columns(
         {name: _values(names, text)[passing] for name, text in study.validation.quantities.items()},
         {name: values[passing] for name, values in responses(study, names).items()},
     )
-
-
-def names_of(study: Study, events: awkward.Array) -> Namespace:
-    """Return the namespace of events of the file, or of emulated ones with what was made."""
-    columns = flat_columns(events)
-    return Namespace(columns, study.defined(columns))
 
 
 def replica_of(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | None:

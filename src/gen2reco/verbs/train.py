@@ -223,6 +223,24 @@ def train(
     return Trained(emulator, output, rows, dropped, findings, advice, seconds)
 
 
+def fit_alone(
+    study: Study, table: Table, folder: Path, *, progress: Callable[[Progress], None] | None = None
+) -> tuple[Member, ...]:
+    """Fit a study of one part to its table, without an emulator around it.
+
+    Args:
+        study: of one part.
+        table: as `read_tables` gives it.
+        folder: for checkpoints.
+        progress: receives the state of training as it goes; what it raises ends the fit.
+    """
+    (part,) = study.stages
+    models.parse(part.model)
+    prepared = _prepared(study, part, table)
+    (members,) = fit_ensembles([prepared.ensemble(folder, tensorboard=False)], progress=progress)
+    return members
+
+
 def bundled_sample(study: str) -> Path:
     """Return the path of the sample shipped for a study; TrainingError where none is."""
     path = Path(__file__).parents[1] / "data" / f"{study}.parquet"

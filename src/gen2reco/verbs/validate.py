@@ -25,6 +25,7 @@ from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
 from gen2reco.verbs.set_samples import compare_constituents
 from gen2reco.verbs.streamed import origins_of, watching
+from gen2reco.verbs.way_back import way_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -167,6 +168,8 @@ def validate(
             pages[part.name] = run.part(part)
     if not (whole or pages):
         raise StudyError(f"nothing can be judged: {' '.join(left_out)}")
+    if whole and study.direction == "simulate" and emulator.unfolds:
+        pages |= run.way_back()
     first = run.events(left_out) if whole else next(iter(pages.values()))
     say("drawing the report")
     report = Report(
@@ -245,6 +248,27 @@ class _Run:
             histories=_histories(self.emulator, part),
             domain=samples.outside(),
         )
+
+    def way_back(self) -> dict[str, Report]:
+        """Judge what is unfolded, and what is made of that."""
+        self.say("unfolding, and simulating again")
+        titles = {
+            "unfolded": "GEN, and what RECO unfolds to",
+            "reconstructed": "RECO, and what it becomes when it is unfolded and simulated again",
+        }
+        return {
+            name: Report(
+                assess(
+                    found.full,
+                    found.half,
+                    [found.fast],
+                    labels=dict(self.study.validation.labels),
+                    settings=self.settings(Targets.for_parts()),
+                ),
+                title=f"{self.study.name}: {titles[name]}",
+            )
+            for name, found in way_back(self.emulator, self.judged, seed=self.seed).items()
+        }
 
     def events(self, left_out: list[str]) -> Report:
         """Judge whole events."""

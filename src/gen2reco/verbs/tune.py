@@ -1,0 +1,337 @@
+"""`tune`: search the settings of a study for the best validation, never looking at the test part.
+
+Trials are Optuna's; they live in a journal file, so that a search that was killed goes on, and
+several processes may search at once. The extra `[tune]` installs Optuna.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+
+from gen2reco.errors import OutputExistsError, StudyError, TrainingError
+from gen2reco.events import open_events
+from gen2reco.study import Study, load_study
+from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.train import bundled_sample, fit_alone, read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gen2reco.rows.tables import Table
+    from gen2reco.training import Progress
+
+logger = logging.getLogger(__name__)
+
+JOURNAL, BEST = "journal.log", "best.yaml"
+STARTUP, WARMUP = 8, 10
+"""Trials before any is pruned, and epochs of a trial before it can be."""
+
+
+class Range(BaseModel):
+    """Values that one setting may take: some `choices`, or numbers from `low` to `high`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    choices: tuple[Any, ...] = Field(default=(), description="one of these")
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = Field(default=False, description="even in the logarithm")
+    whole: bool = Field(default=False, description="whole numbers")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Range:
+        if not self.choices and not self.low < self.high:
+            raise ValueError("give `choices`, or `low` below `high`")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithm begins above 0")
+        return self
+
+    def suggest(self, trial: Any, name: str) -> Any:
+        """Return a value of a trial; lists among the choices go by their text."""
+        if self.choices:
+            texts = {_text(choice): choice for choice in self.choices}
+            return texts[trial.suggest_categorical(name, list(texts))]
+        if self.whole:
+            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+
+def _text(choice: Any) -> str:
+    return str(list(choice)) if isinstance(choice, list | tuple) else str(choice)
+
+
+_FIT: dict[str, Range] = {
+    "training.batch": Range(choices=(128, 256, 512)),
+    "training.learning_rate": Range(low=5e-4, high=1e-2, log=True),
+}
+_VAE: dict[str, Range] = {
+    **_FIT,
+    "model.activation": Range(choices=("silu", "relu", "leaky_relu")),
+    "model.latent": Range(low=6, high=24, whole=True),
+    "model.hidden": Range(
+        choices=tuple((width,) * layers for width in (64, 128, 192) for layers in (1, 2, 3))
+    ),
+    "model.beta": Range(low=0.5, high=3.0, log=True),
+}
+_FLOW: dict[str, Range] = {
+    **_FIT,
+    "model.couplings": Range(low=4, high=12, whole=True),
+    "model.hidden": Range(choices=tuple((width, width) for width in (32, 64, 96))),
+    "model.bins": Range(choices=(6, 8, 12, 16)),
+    "model.dropout": Range(low=0.0, high=0.4),
+}
+
+
+def default_space(study: Study) -> dict[str, Range]:
+    """Return the settings that are searched where none are named, by the family of the first part.
+
+    Raises:
+        StudyError: there is no default for the family.
+    """
+    model = study.parts[0].model
+    kind = model.get("kind")
+    if kind == "flow":
+        return dict(_FLOW)
+    if kind == "mixed":
+        return {k.replace("model.", "model.continuous."): v for k, v in _FLOW.items()}
+    if kind != "vae":
+        raise StudyError(f"no default space for kind {kind!r}: name settings with --space")
+    space = dict(_VAE)
+    if model.get("discriminator"):
+        space["model.alpha"] = Range(low=0.01, high=1.0, log=True)
+        space["model.gamma"] = Range(low=0.001, high=1.0, log=True)
+    if model.get("posterior") == "flow":
+        space["model.flow"] = Range(choices=("coupling", "planar"))
+        space["model.flow_steps"] = Range(low=2, high=10, whole=True)
+    return space
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Outcome of `tune`.
+
+    Attributes:
+        folder: journal, best study and pictures.
+        trials: finished and pruned ones of all processes and sessions.
+        pruned: how many of them were pruned.
+        value: the best trial's monitored quantity on the validation rows.
+        start: that of the study as it was, the first trial.
+        settings: what the best trial set.
+        study: file with the best study, ready to train.
+        seconds: wall time of this session.
+    """
+
+    folder: Path
+    trials: int
+    pruned: int
+    value: float
+    start: float
+    settings: Mapping[str, Any]
+    study: Path
+    seconds: float
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.trials} trials ({self.pruned} pruned) in {self.folder}",
+            f"validation: {self.start:.4f} -> {self.value:.4f}",
+            *(f"  {name}: {value}" for name, value in self.settings.items()),
+            f"best study: {self.study}",
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def tune(
+    study: str | Path,
+    files: Sequence[str | Path] | str | Path = (),
+    output: str | Path = "tuning",
+    *,
+    trials: int = 40,
+    space: Mapping[str, Range | Mapping[str, Any]] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    monitor: Literal["distributions", "loss"] = "distributions",
+    seed: int = 1,
+    resume: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Tuned:
+    """Search the settings of a study of one part with Optuna.
+
+    The first trial is the study as it is. What counts is the last epoch's monitored quantity on the
+    validation rows (the best epoch's with `keep: best`); trials that lag behind the median are
+    pruned. The test part is never read.
+
+    Args:
+        study: path of a study file or name of a shipped study.
+        files: files or globs with events to learn from; empty: the bundled sample.
+        output: folder for the journal, the best study and pictures. Several processes that are
+            given the same folder with `resume` search together.
+        trials: how many in all; those in the journal count.
+        space: setting -> range, as with `--set`; default: `default_space`.
+        overrides: dotted key -> value, set in the study before.
+        monitor: `distributions` (KS and Spearman difference of simulated validation rows) or the
+            `loss`, which cannot be compared between values of beta.
+        seed: of the search; each process should have its own.
+        resume: go on with a journal that is there.
+        say: receives a line after each trial.
+
+    Raises:
+        StudyError: the study, a setting or a range is wrong, or it has several parts.
+        OutputExistsError: the folder has a journal and `resume` is off.
+        TrainingError: Optuna is not installed.
+    """
+    begin = time.perf_counter()
+    optuna = _optuna()
+    output = Path(output)
+    if (output / JOURNAL).exists() and not resume:
+        raise OutputExistsError(f"{output / JOURNAL} exists; choose another --output or --resume")
+    fixed = {**(overrides or {}), "training.monitor": monitor, "training.members": 1}
+    base = load_study(study, fixed)
+    if len(base.stages) != 1:
+        raise StudyError(f"study {base.name!r} has several parts; tune studies of one part")
+    ranges = _ranges(space) if space else default_space(base)
+    output.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    backend = optuna.storages.journal.JournalFileBackend(str(output / JOURNAL))
+    search = optuna.create_study(
+        study_name=base.name,
+        storage=optuna.storages.JournalStorage(backend),
+        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARMUP),
+        load_if_exists=True,
+        direction="minimize",
+    )
+    source = open_events(
+        files or bundled_sample(base.name), tree=base.input.tree, units=base.input.units
+    )
+    with naming(source, "the study does not fit these events"):
+        (table,) = read_tables(base, source)[0].values()
+
+    def objective(trial: Any) -> float:
+        first = trial.number == 0
+        chosen = {} if first else {name: one.suggest(trial, name) for name, one in ranges.items()}
+        trial.set_user_attr("settings", {k: _plain(v) for k, v in chosen.items()})
+        tried = load_study(study, {**fixed, **chosen})
+        value = _run(tried, table, trial, optuna)
+        say(f"trial {trial.number}: {value:.4f}  {chosen or 'the study as it is'}")
+        return value
+
+    finished = optuna.trial.TrialState
+    done = (finished.COMPLETE, finished.PRUNED)
+    limit = optuna.study.MaxTrialsCallback(trials, states=done)
+    if len(search.get_trials(deepcopy=False, states=done)) < trials:
+        search.optimize(objective, callbacks=[limit], catch=(TrainingError,))
+    return _outcome(search, done, study, fixed, output, time.perf_counter() - begin)
+
+
+def _run(study: Study, table: Table, trial: Any, optuna: Any) -> float:
+    """Train once and return the monitored quantity; prune what lags behind."""
+    values: list[float] = []
+
+    def follow(progress: Progress) -> None:
+        if progress.kind != "epoch" or not math.isfinite(progress.monitor):
+            return
+        values.append(progress.monitor)
+        trial.report(progress.monitor, progress.epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit_alone(study, table, Path(folder), progress=follow)
+    return values[-1] if study.training.keep == "last" else min(values)
+
+
+def _outcome(
+    search: Any,
+    done: tuple[Any, ...],
+    study: str | Path,
+    fixed: Mapping[str, Any],
+    output: Path,
+    seconds: float,
+) -> Tuned:
+    """Write the best study and the pictures."""
+    best = search.best_trial
+    settings = dict(best.user_attrs["settings"])
+    resolved = load_study(study, {**fixed, **settings})
+    tree = resolved.model_dump(mode="json", exclude_defaults=True)
+    tree["name"] = f"{resolved.name}-tuned"
+    written = output / BEST
+    temporary = written.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        yaml = YAML()
+        yaml.dump(_plain(tree), file)
+    temporary.replace(written)
+    _draw(search, output)
+    trials = search.get_trials(deepcopy=False, states=done)
+    first = next((t.value for t in trials if t.number == 0 and t.value is not None), math.nan)
+    pruned = sum(t.state.name == "PRUNED" for t in trials)
+    return Tuned(output, len(trials), pruned, best.value, first, settings, written, seconds)
+
+
+def _draw(search: Any, output: Path) -> None:
+    """Draw the history of the search and the importance of the settings."""
+    import matplotlib.figure as mpl  # noqa: PLC0415
+
+    complete = [t for t in search.trials if t.state.name == "COMPLETE"]
+    figure = mpl.Figure(figsize=(5, 4), layout="tight")
+    axes = figure.subplots()
+    values = [t.value for t in complete]
+    axes.plot([t.number for t in complete], values, "k.", label="trial")
+    best = [min(values[: i + 1]) for i in range(len(values))]
+    axes.step([t.number for t in complete], best, where="post", label="best so far")
+    axes.set(xlabel="trial", ylabel="monitored quantity, validation")
+    axes.legend()
+    figure.savefig(output / "history.png", dpi=90)
+    varied = [t for t in complete if t.params]
+    if len(varied) < STARTUP:
+        return
+    from optuna.importance import get_param_importances  # noqa: PLC0415
+
+    try:
+        shares = get_param_importances(search)
+    except (RuntimeError, ValueError) as error:
+        logger.info("no importances: %s", error)
+        return
+    figure = mpl.Figure(figsize=(6, 4), layout="tight")
+    axes = figure.subplots()
+    axes.barh(list(shares)[::-1], list(shares.values())[::-1])
+    axes.set(xlabel="importance")
+    figure.savefig(output / "importance.png", dpi=90)
+
+
+def _ranges(space: Mapping[str, Range | Mapping[str, Any]]) -> dict[str, Range]:
+    found = {}
+    for name, one in space.items():
+        try:
+            found[name] = one if isinstance(one, Range) else Range.model_validate(one)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise StudyError(f"range of {name}: {message}") from None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _optuna() -> Any:
+    try:
+        import optuna  # noqa: PLC0415
+    except ImportError as error:
+        raise TrainingError(
+            f"Optuna is not available ({error}); install it with: pip install 'gen2reco[tune]'"
+        ) from error
+    return optuna

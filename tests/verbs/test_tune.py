@@ -1,0 +1,61 @@
+"""The search of settings: resumable, on validation alone, and a study that trains."""
+
+from pathlib import Path
+
+import pytest
+
+from gen2reco import load_study, train, tune
+from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.verbs.tune import Range, default_space
+
+SAMPLE = Path(__file__).parents[1] / "data" / "zgamma_small.parquet"
+QUICK = {"training.epochs": 2, "model.hidden": [16], "model.latent": 4}
+SPACE = {
+    "training.learning_rate": {"low": 1e-3, "high": 1e-2, "log": True},
+    "model.hidden": {"choices": [[16], [24, 24]]},
+}
+
+
+def test_a_search_goes_on_where_it_ended_and_its_study_trains(tmp_path):
+    folder = tmp_path / "tuning"
+    options = {"space": SPACE, "overrides": QUICK}
+    first = tune("zgamma-vae", SAMPLE, folder, trials=2, **options)
+    assert (first.trials, first.pruned) == (2, 0)
+    with pytest.raises(OutputExistsError, match="resume"):
+        tune("zgamma-vae", SAMPLE, folder, trials=4, **options)
+    lines = []
+    second = tune("zgamma-vae", SAMPLE, folder, trials=4, resume=True, say=lines.append, **options)
+    assert second.trials == 4
+    assert len(lines) == 2  # those that were there are not repeated
+    assert second.start == first.start
+    assert second.value <= first.value
+    assert set(second.settings) in ({*SPACE}, set())
+    assert (folder / "history.png").is_file()
+    best = load_study(second.study)
+    assert best.name == "zgamma-vae-tuned"
+    for name, value in second.settings.items():
+        block = best.parts[0].model if name.startswith("model.") else best.training.model_dump()
+        assert block[name.partition(".")[2]] == value
+    made = train(best, SAMPLE, tmp_path / "model")
+    assert made.emulator.study.name == "zgamma-vae-tuned"
+
+
+def test_ranges_are_checked(tmp_path):
+    for wrong in ({"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"hihg": 1}):
+        with pytest.raises(StudyError, match=r"model\.beta"):
+            tune("zgamma-vae", SAMPLE, tmp_path / "none", space={"model.beta": wrong})
+    with pytest.raises(StudyError, match="several parts"):
+        tune("hmumu", SAMPLE, tmp_path / "none")
+
+
+def test_the_default_space_follows_the_family():
+    plain = default_space(load_study("zgamma-vae"))
+    assert {"training.batch", "model.latent", "model.beta", "model.activation"} <= set(plain)
+    assert all(isinstance(one, Range) for one in plain.values())
+    carried = default_space(load_study("zgamma-vae-nf-d"))
+    assert set(carried) - set(plain) == {
+        "model.alpha", "model.gamma", "model.flow", "model.flow_steps",
+    }  # fmt: skip
+    assert "model.continuous.couplings" in default_space(load_study("zgamma"))
+    with pytest.raises(StudyError, match="--space"):
+        default_space(load_study("wjet-quantile"))
