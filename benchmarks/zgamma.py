@@ -283,10 +283,9 @@ VALIDATED = ("validation_mean_ks", "validation_spearman")
 
 
 def earlier() -> dict[str, Any]:
-    """What was found before: the figures, and those of every seed."""
+    """What was found before: the figures, and those of every seed, which stay with the models."""
     found: dict[str, Any] = {}
-    for name in ("zgamma", "zgamma_runs"):
-        file = RESULTS / f"{name}.json"
+    for file in (RESULTS / "zgamma.json", MODELS / "runs.json"):
         if file.is_file():
             found |= json.loads(file.read_text(encoding="utf-8"))
     return found
@@ -341,7 +340,7 @@ def write(before: dict[str, Any], null: dict[str, Any], runs: dict[str, Any]) ->
     figures = {"sample": "zgamma.parquet", "bars": BARS, "null": null, "models": models}
     broken = {name: next(iter(of.values()))["relations"] for name, of in runs.items()}
     record("zgamma", {**figures, **chosen, **kept, "broken_relations": broken})
-    record("zgamma_runs", {"runs": runs})
+    (MODELS / "runs.json").write_text(json.dumps({"runs": runs}, indent=1), encoding="utf-8")
 
 
 def flow_report() -> dict[str, Any]:
