@@ -166,7 +166,11 @@ def exit_codes() -> str:
     rows += [
         [0, "", "Success."],
         [2, "", "The command line itself is wrong: an unknown option, a missing argument."],
-        [CHECK_FAILED, "", "`gen2reco info --check` did not reproduce the reference events."],
+        [
+            CHECK_FAILED,
+            "",
+            "`info --check` did not reproduce the reference events; `status` found shards to do.",
+        ],
         [130, "", "Interrupted (Ctrl-C)."],
     ]
     rows.sort(key=lambda row: row[0])

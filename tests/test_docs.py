@@ -31,7 +31,15 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 ELSEWHERE = {"semver.org"}
-NOT_OURS = {"--account", "--editable", "--nthreads", "--time"}
+NOT_OURS = {
+    "--account",
+    "--editable",
+    "--index-url",
+    "--model",
+    "--nproc-per-node",
+    "--nthreads",
+    "--time",
+}
 """Options in the texts that belong to other programs."""
 
 

@@ -152,9 +152,8 @@ def test_tracks_find_their_particle():
 def test_everything_in_reco_belongs_to_something(model):
     gen = toy.gen_jets(100, 12)
     reco = toy.reco_jets(gen, 13)
-    config = model.config
     seen = Observed.of(
-        Particles.of(gen), Particles.of(reco), model.grids, config.tracker, config.most_left
+        Particles.of(gen), Particles.of(reco), model.detector, model.config.most_left
     )
     two = Particles.of(reco)
     counted = (seen.track != LOST).sum() + (seen.photon != LOST).sum() + seen.neutral.sum()

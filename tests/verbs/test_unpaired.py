@@ -10,6 +10,8 @@ import pytest
 from gen2reco import load_emulator, load_study, open_events, simulate, train, unfold
 from gen2reco.errors import StudyError
 from gen2reco.events import flat_columns
+from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.way_back import way_back
 
 EVENTS = 3000
 TINY = {
@@ -143,3 +145,23 @@ def test_a_decoder_alone_does_not_unfold(sample, tmp_path):
     settings = TINY | {"model.decoder_alone": True}
     with pytest.raises(StudyError, match="`unfolded` is for a family that runs both ways"):
         train("zee", sample, tmp_path / "model", overrides=settings)
+
+
+def test_the_way_back_is_judged_on_other_events(sample, trained):
+    """Unfolded GEN and RECO made of it, from half B; both near the truth after the identity."""
+    judged = read_judged(trained.emulator, open_events(sample), test_only=False)
+    found = way_back(trained.emulator, judged, seed=1)
+    assert set(found) == {"unfolded", "reconstructed"}
+    for one in found.values():
+        assert set(judged.half[one.fast.event]) == {1}
+        assert set(one.half) == {0, 1}
+        assert set(one.full.quantities) == set(one.fast.quantities)
+    assert {"gen_minus_px", "gen_m_Z"} <= set(found["unfolded"].full.quantities)
+    assert "m_Z" in found["reconstructed"].full.quantities
+    events = found["unfolded"].fast.event
+    truth = found["unfolded"].full.quantities["gen_minus_px"]
+    of_b = dict(zip(found["unfolded"].full.event, truth, strict=True))
+    made = found["unfolded"].fast.quantities["gen_minus_px"]
+    apart = np.abs(made - [of_b[event] for event in events])
+    assert np.median(apart) < 3.0
+    assert np.median(apart) > 0.0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gen2reco.cli.options import AsJson, Inputs, Model, Output, Overwrite, Quick, Seed
+from gen2reco.cli.options import AsJson, Inputs, Model, Output, Overwrite, Quick, Seed, Stream
 from gen2reco.cli.output import say, show
 
 
@@ -27,6 +27,7 @@ def validate(
         typer.Option(help="FastSim events per GEN event; the report says what they gain.", min=1),
     ] = 1,
     quick: Quick = False,
+    stream: Stream = 0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,6 +42,7 @@ def validate(
         seed=seed,
         oversample=oversample,
         quick=quick,
+        stream=stream,
         overwrite=overwrite,
         say=say,
     )
@@ -99,11 +101,21 @@ def compare(
         ),
     ] = "",
     quick: Quick = False,
+    stream: Stream = 0,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two files of RECO events and write a report."""
     from gen2reco.verbs.compare import compare as run  # noqa: PLC0415
 
-    result = run(full, fast, output, study=study or None, quick=quick, overwrite=overwrite, say=say)
+    result = run(
+        full,
+        fast,
+        output,
+        study=study or None,
+        quick=quick,
+        stream=stream,
+        overwrite=overwrite,
+        say=say,
+    )
     show(result, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +73,8 @@ def train(
             tensorboard=tensorboard,
             progress=progress,
         )
-    show(result, as_json, drop=("emulator",))
+    if os.environ.get("RANK", "0") == "0":  # one of the processes of torchrun
+        show(result, as_json, drop=("emulator",))
 
 
 def tune(

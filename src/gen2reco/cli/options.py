@@ -23,6 +23,14 @@ Quick = Annotated[
     bool,
     typer.Option("--quick", help="Fewer repetitions for errors and nulls; the report says so."),
 ]
+Stream = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="For samples larger than memory: distributions of all events, the rest of the report"
+        " about so many of them.",
+    ),
+]
 Chunk = Annotated[int, typer.Option("--chunk", min=1, help="Events per step.")]
 Workers = Annotated[
     int, typer.Option("--workers", "-w", min=1, help="Processes, this one included.")

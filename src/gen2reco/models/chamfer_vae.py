@@ -204,7 +204,9 @@ def chamfer(first: Tensor, second: Tensor, filled: Tensor | None = None) -> Tens
         second: [rows, slots, axes].
         filled: which slots of the second set hold particles, [rows, slots]; None: all of them.
     """
-    apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+    sizes = [(side**2).sum(2) for side in (first, second)]
+    apart = sizes[0][:, :, None] + sizes[1][:, None] - 2.0 * first @ second.transpose(1, 2)
+    apart = apart.clamp(min=0.0)
     if filled is None:
         return apart.amin(2).sum(1) + apart.amin(1).sum(1)
     there = apart.masked_fill(~filled[:, None], torch.finfo(apart.dtype).max / 4)

@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gen2reco.models.nn.calorimeter import Grid, Ring, Tracker
+from gen2reco.models.nn.calorimeter import Detector, Grid, Ring, Tracker
 from gen2reco.models.nn.hits import Particles
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS, Draws
@@ -60,6 +60,9 @@ class SetsConfig(ModelConfig):
         description="cells that hadrons enter",
     )
     tracker: Tracker = Field(Tracker(), description="the solenoid in front of them")
+    together: bool = Field(
+        True, description="particles of one decay know of each other; off: all are independent"
+    )
     hidden: tuple[Width, ...] = Field(
         (64, 64), min_length=1, description="widths of the hidden layers of every network"
     )
@@ -81,7 +84,8 @@ class Sets(Model):
         super().__init__()
         self.config, self.shape = config, shape
         self.slots = shape.slots
-        self.grids = (Grid(config.electromagnetic), Grid(config.hadronic))
+        grids = (Grid(config.electromagnetic), Grid(config.hadronic))
+        self.detector = Detector(grids, config.tracker, config.together)
         self.steps = nn.ModuleDict(
             {
                 name: step.build(
@@ -104,7 +108,7 @@ class Sets(Model):
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:  # noqa: ARG002  (only one)
         """Return -log p of all steps in nats, the weighted mean over jets."""
         gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
-        observed = Observed.of(gen, reco, self.grids, self.config.tracker, self.config.most_left)
+        observed = Observed.of(gen, reco, self.detector, self.config.most_left)
         return self._steps().loss(observed, batch.weight)
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
@@ -113,7 +117,7 @@ class Sets(Model):
         draws = Draws.of(
             noise.detach().cpu().numpy(), self.config.most_left, self.noise, self.slots
         )
-        made = simulate(self._steps(), gen, draws, self.grids, self.config.tracker)
+        made = simulate(self._steps(), gen, draws, self.detector)
         out = np.zeros((len(condition), self.slots, FIELDS), np.float32)
         order = np.lexsort((-made[1], made[0]))
         jet, fields = made[0][order], np.stack(made[1:], axis=1)[order]

@@ -32,7 +32,7 @@ from gen2reco.models.nn.momenta import (
     transverse,
     unpack,
 )
-from gen2reco.models.nn.responses import Direct, Residual, Responses
+from gen2reco.models.nn.responses import SOFT, Direct, Residual, Responses
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 
 if TYPE_CHECKING:
@@ -164,6 +164,9 @@ class Terms(_Settings):
     )
     thresholds: Weight = Field(default=0.0, description="D(z) beyond the thresholds of RECO [rho]")
     response: Weight = Field(default=0.0, description="mean squared log response of D")
+    present: Weight = Field(
+        default=1.0, description="squared differences of the shares of `present_above`"
+    )
     pairs: Weight = Field(
         default=1.0,
         description="score of D(z) against x and of E(x) against z on the known pairs, if any",
@@ -389,7 +392,10 @@ class _Rows:
             if len(chosen) >= FEWEST:
                 data = self.x[: len(chosen)]
                 systems = config.reco_systems
-                found = found + terms.simulated * share * self.distance(chosen, data, systems)
+                apart = self.distance(chosen, data, systems)
+                if terms.present:
+                    apart = apart + terms.present * self.present(chosen, data)
+                found = found + terms.simulated * share * apart
         if terms.anchor_decoder:
             found = found + terms.anchor_decoder * _turned(start, simulated)
         if terms.thresholds:
@@ -446,6 +452,17 @@ class _Rows:
         first, second = Compared(simulated, systems), Compared(data, systems)
         along = slices.directions(first.vectors.shape[1], settings.slices, self.generator)
         return settings.between(first, second, along.to(simulated.device))
+
+    def present(self, simulated: Tensor, data: Tensor) -> Tensor:
+        """Return the squared differences of the shares of rows in which particles are there."""
+        found = self.z.new_zeros(())
+        for i, particle in enumerate(self.config.reco):
+            if particle.present_above:
+                here = [transverse(momenta[:, i]) for momenta in (simulated, data)]
+                share = torch.sigmoid((here[0] - particle.present_above) / SOFT).mean()
+                wanted = (here[1] > particle.present_above).float().mean()
+                found = found + (share - wanted).square()
+        return found
 
     def inside(self, momenta: Tensor) -> Tensor:
         """Return which rows [rows] have every RECO particle inside its thresholds."""

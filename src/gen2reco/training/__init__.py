@@ -2,6 +2,7 @@
 
 from gen2reco.training.ensemble import Ensemble, Member, bootstrap_weights, fit_ensembles
 from gen2reco.training.evaluate import weighted_loss
+from gen2reco.training.group import Group, current_group
 from gen2reco.training.health import Advice, check_health
 from gen2reco.training.history import Epoch, FitResult, read_history
 from gen2reco.training.loop import fit, fresh_model
@@ -12,10 +13,12 @@ __all__ = [
     "Ensemble",
     "Epoch",
     "FitResult",
+    "Group",
     "Member",
     "Progress",
     "bootstrap_weights",
     "check_health",
+    "current_group",
     "fit",
     "fit_ensembles",
     "fresh_model",

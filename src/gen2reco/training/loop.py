@@ -25,6 +25,7 @@ from gen2reco.training.checkpoint import (
 from gen2reco.training.devices import choose_device, cuda_index, to_device
 from gen2reco.training.evaluate import weighted_loss
 from gen2reco.training.feed import Feed, check_rows
+from gen2reco.training.group import current_group
 from gen2reco.training.health import against_divergence
 from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
 from gen2reco.training.measures import distribution_measures
@@ -65,6 +66,9 @@ def fit(
 ) -> FitResult:
     """Train `model` in place and leave it in evaluation mode with the weights of its best epoch.
 
+    Under `torchrun` every process calls this with the same rows and settings and a folder of its
+    own; see `training.group`.
+
     On one machine, device and number of threads the outcome is a pure function of the model's
     initial weights, the rows and the settings: a fit that was killed at any moment and resumed
     gives the same bits (on the CPU) as one that ran through. Signed weights are used as they are.
@@ -93,11 +97,13 @@ def fit(
         OutputExistsError: the folder holds a fit and neither `resume` nor `overwrite` is set.
     """
     run = _Run(model, train, validation, settings, member=member, repeats=repeats)
-    run.folder, run.monitor, run.progress = folder, monitor, progress
-    run.checkpoint_seconds = checkpoint_seconds
+    run.folder, run.monitor = folder, monitor
+    run.progress = progress if run.group.first else None
+    # Processes that save at moments of their own could not go on together.
+    run.checkpoint_seconds = checkpoint_seconds if run.group.alone else math.inf
     make_room(folder, resume=resume, overwrite=overwrite)
     run.logs = [JsonLines(folder / LOG)]
-    if tensorboard:
+    if tensorboard and run.group.first:
         run.logs.append(TensorBoard(folder / BOARD))
     return run.run()
 
@@ -134,6 +140,7 @@ class _Run:
         self.fingerprint = fingerprint(
             model, train, validation, settings, member=member, repeats=repeats
         )
+        self.group = current_group()
         self.device = choose_device(settings.device)
         self.validation = to_device(validation, self.device)
         self.feed = Feed(
@@ -161,8 +168,11 @@ class _Run:
     def run(self) -> FitResult:
         """Restore, train to the end, leave the best weights in the model."""
         with torch.random.fork_rng(devices=cuda_index(self.device)):
-            torch.manual_seed(_stream("training", self.settings.seed, self.member))
+            own = () if self.group.alone else (self.group.rank,)
+            torch.manual_seed(_stream("training", self.settings.seed, self.member, *own))
             self.restore()
+            if not self.group.alone:
+                self.group.check_agree("their step", self.step)
             self.clock = self.session = self.saved = self.ticked = time.perf_counter()
             self.first_step = self.step
             try:
@@ -212,12 +222,19 @@ class _Run:
             self.skipped += 1
             return
         batch = self.feed.batch(self.position)
+        if not self.group.alone:
+            batch, share = self.group.share(batch)
+            scale *= share
+        gather = None if self.group.alone else self.group.add_gradients
         rate = self.rate(self.step) * self.model.pace
         for column, objective in enumerate(self.objectives):
             loss = self.model.loss(batch, objective.name)
             loss = loss if scale == 1 else loss * scale
-            objective.step(loss, rate, alone=len(self.objectives) == 1)
-            self.losses[self.position, column] = loss.detach()
+            objective.step(loss, rate, alone=len(self.objectives) == 1, gather=gather)
+            found = loss.detach()
+            self.losses[self.position, column] = (
+                found if self.group.alone else self.group.total(found)
+            )
         if self.average is not None:
             self.average.update(self.step)
 
@@ -280,6 +297,9 @@ class _Run:
                 monitored = sum(found.values())
             if self.monitor is not None:
                 monitored = float(self.monitor(self.model))
+        if not self.group.alone:
+            *agreed, monitored = self.group.of_first([*losses.values(), monitored])
+            losses = dict(zip(losses, agreed, strict=True))
         for what, value in {**losses, "monitored quantity": monitored}.items():
             if not math.isfinite(value):
                 raise TrainingError(

@@ -10,7 +10,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from gen2reco.errors import TrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -40,12 +40,28 @@ class Objective:
         )
         self._clip = settings.clip
 
-    def step(self, loss: Tensor, rate: float, *, alone: bool) -> None:
-        """Move the parameters down the gradient of `loss`; `alone`: the model has one objective."""
+    def step(
+        self,
+        loss: Tensor,
+        rate: float,
+        *,
+        alone: bool,
+        gather: Callable[[Sequence[nn.Parameter]], None] | None = None,
+    ) -> None:
+        """Move the parameters down the gradient of `loss`.
+
+        Args:
+            loss: what is to become smaller.
+            rate: learning rate.
+            alone: whether the model has one objective.
+            gather: adds the gradients of other processes.
+        """
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad()
         # Other objectives' parameters get no gradient from this loss.
         loss.backward(inputs=None if alone else self.parameters)  # type: ignore[no-untyped-call]
+        if gather is not None:
+            gather(self.parameters)
         if self._clip > 0:
             _clip(self.parameters, self._clip)
         self.optimizer.step()

@@ -24,7 +24,7 @@ DEGREE = 4
 """Of the kernel."""
 BLOCKS = 10
 """Random subsets that the kernel distance is the median of."""
-BLOCK = 2000
+BLOCK = 1000
 """Jets in each of them."""
 
 

@@ -136,9 +136,9 @@ def set_gallery(sets: SetComparison) -> Iterator[Plot]:
     yield Plot(
         "jet-image",
         "jets",
-        "Average jet in FullSim and FastSim, and their relative difference where FullSim has more "
-        "than a thousandth of its largest value.",
-        "Mean pt in bins of eta and phi around the jet axis, FullSim, FastSim, difference.",
+        "Average jet in FullSim and FastSim, and their ratio where FullSim has more than a "
+        "ten-thousandth of its largest bin.",
+        "Mean pt in bins of eta and phi around the jet axis, FullSim, FastSim, ratio.",
         lambda: set_plots.image_plot(sets.image),
         "wide",
     )

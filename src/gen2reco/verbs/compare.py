@@ -11,22 +11,27 @@ import numpy as np
 from gen2reco.errors import EventFileError, StudyError
 from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns
-from gen2reco.rng import Keys
+from gen2reco.rng import Keys, hash_fraction
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import halves
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
+from gen2reco.validation.streamed import Streaming
+from gen2reco.verbs.judged import SUBSAMPLE
 from gen2reco.verbs.samples import replica_of
 from gen2reco.verbs.validate import Validated, check_free, place_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gen2reco.events import EventSource
     from gen2reco.validation.samples import Passing
 
 IDS = ("run", "luminosityBlock", "event")
+_CHUNK = 50_000
+_STREAMED = {"full": (("full_a", 0), ("full_b", 1)), "fast": (("fast", 1),)}
+"""Sides that are streamed and the half of the GEN events that they are made of."""
 NOT_PHYSICS = (*IDS, "replica", "member", "weight", "genWeight", "gen2reco_flags")
 
 
@@ -38,6 +43,7 @@ def compare(
     study: Study | str | Path | None = None,
     seed: int = 1,
     quick: bool = False,
+    stream: int = 0,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validated:
@@ -56,6 +62,9 @@ def compare(
             objects and counts.
         seed: seed of the re-splits.
         quick: fewer repetitions for errors and nulls; the report says so.
+        stream: for samples larger than memory: the distributions are those of all events, as
+            sketches (`streamed.json`); everything else is about so many of FullSim and the same
+            share of FastSim, chosen by their keys. 0: all events, in memory.
         overwrite: replace an existing report.
         say: receives a line at the start of each step.
 
@@ -79,7 +88,11 @@ def compare(
     weight = plan.input.weight if plan else ""
     say("reading both")
     wanted = [select, *quantities.values()]
-    sides = [_read(*side, wanted, weight) for side in zip(sources, define, strict=True)]
+    share = stream / max(sources[0].entries, 1) if stream else 1.0
+    sides = [
+        awkward.concatenate(list(_pieces(source, wanted, own, weight, share)))
+        for source, own in zip(sources, define, strict=True)
+    ]
     identities = _identities(*sides)
     half = halves(_keys(sides[0]))
     shared = np.isin(identities[1], identities[0])
@@ -96,6 +109,29 @@ def compare(
             _passing(sides[0][in_a], identities[0][in_a], select, define[0], weight),
             _passing(sides[1][chosen], identities[1][chosen], select, define[1], weight),
         )
+    streamed = None
+    if stream:
+        say(f"streaming {sources[0].entries} and {sources[1].entries} events")
+        streaming = Streaming()
+        for side, source, own in zip(("full", "fast"), sources, define, strict=True):
+            for events in _pieces(source, wanted, own, weight, 1.0):
+                # Where both stem from the same GEN events, half B of FullSim is the null.
+                parts = halves(_keys(events)) if shared.any() else np.full(len(events), 2)
+                for name, part in _STREAMED[side]:
+                    chosen = events[(parts == part) | (parts == 2)]
+                    if name == "full_b" and not shared.any():
+                        continue
+                    rows, values = _values(chosen, quantities, select, own)
+                    member = flat_columns(chosen).get("member")
+                    nominal = rows if member is None else rows[np.asarray(member)[rows] == 0]
+                    kept = np.isin(rows, nominal)
+                    streaming.add(
+                        name,
+                        len(chosen),
+                        _weights(chosen, weight)[nominal],
+                        {quantity: numbers[kept] for quantity, numbers in values.items()},
+                    )
+        streamed = streaming.result(len(sides[0]))
     say("comparing")
     assessment = assess(
         full_sample,
@@ -111,12 +147,14 @@ def compare(
         for side, source in zip(("FullSim", "FastSim"), sources, strict=True)
     }
     title = f"{plan.name}: FullSim and FastSim" if plan else "FullSim and FastSim"
-    place_report(
-        output,
-        overwrite,
-        lambda folder: write_report(assessment, folder, title=title, provenance=provenance),
-    )
-    return Validated(assessment, output)
+
+    def write(folder: Path) -> None:
+        write_report(assessment, folder, title=title, provenance=provenance)
+        if streamed:
+            streamed.write(folder)
+
+    place_report(output, overwrite, write)
+    return Validated(assessment, output, streamed=streamed)
 
 
 def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
@@ -150,13 +188,24 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
     return found
 
 
-def _read(
-    source: EventSource, define: Mapping[str, str], expressions: list[str], weight: str
-) -> awkward.Array:
+def _pieces(
+    source: EventSource,
+    expressions: list[str],
+    define: Mapping[str, str],
+    weight: str,
+    share: float,
+) -> Iterator[awkward.Array]:
+    """Yield a share of the events, chosen by their keys, with the columns that are needed."""
     needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
     known = (*IDS, "weight", "replica", "member", weight)
     needed |= dict.fromkeys(name for name in known if name and name in source.columns)
-    return awkward.concatenate([chunk.events for chunk in source.chunks(columns=list(needed))])
+    for chunk in source.chunks(_CHUNK, columns=list(needed)):
+        events = chunk.events
+        if share < 1:
+            # Packed, because a selection of lists would hold on to those of the whole chunk.
+            chosen = hash_fraction(_keys(events), SUBSAMPLE) < share
+            events = awkward.to_packed(events[chosen])
+        yield events
 
 
 def _sample(
@@ -167,12 +216,7 @@ def _sample(
     define: Mapping[str, str],
     weight: str,
 ) -> tuple[Sample, np.ndarray]:
-    names = Namespace(events, define)
-    rows = np.flatnonzero(names.mask(select))
-    values = {}
-    for name, text in quantities.items():
-        column = names.evaluate(text)
-        values[name] = np.where(column.valid, column.values, np.nan)[rows]
+    rows, values = _values(events, quantities, select, define)
     columns = flat_columns(events)
     member = np.asarray(columns["member"], np.int64)[rows] if "member" in columns else None
     sample = Sample(
@@ -185,6 +229,19 @@ def _sample(
         replica=replica_of(columns, rows),
     )
     return sample, rows
+
+
+def _values(
+    events: awkward.Array, quantities: Mapping[str, str], select: str, define: Mapping[str, str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the events that pass the selection, and their quantities, NaN where there is none."""
+    names = Namespace(events, define)
+    rows = np.flatnonzero(names.mask(select))
+    values = {}
+    for name, text in quantities.items():
+        column = names.evaluate(text)
+        values[name] = np.where(column.valid, column.values, np.nan)[rows]
+    return rows, values
 
 
 def _passing(

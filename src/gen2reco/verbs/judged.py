@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import awkward
 import numpy as np
 
+from gen2reco.emulator.assemble import Copy, assemble
 from gen2reco.emulator.chunk import Chunk
 from gen2reco.errors import EventFileError
 from gen2reco.events.layout import flat_columns
+from gen2reco.rng import hash_fraction
 from gen2reco.rows.chain import parts_before
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.judging import judging_columns
@@ -20,9 +22,10 @@ from gen2reco.rows.sets import WithJets, with_jets
 from gen2reco.rows.splits import TEST, halves, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, typed, with_part
 from gen2reco.study import column_name
+from gen2reco.verbs.samples import replaced
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gen2reco.emulator import Emulator
     from gen2reco.events import EventSource
@@ -71,7 +74,20 @@ class Judged:
         return names
 
 
-def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> Judged:
+SUBSAMPLE = "validation sample"
+"""Salt of the hash that says which events are in a subsample."""
+_CHUNK = 50_000
+
+
+def read_judged(
+    emulator: Emulator,
+    source: EventSource,
+    *,
+    test_only: bool,
+    share: float = 1.0,
+    watch: Callable[[awkward.Array, Callable[[], awkward.Array]], None] | None = None,
+    seed: int = 1,
+) -> Judged:
     """Read the events an emulator is judged on.
 
     These pass the study's `select`, have a row in GEN and RECO of every part with one row per
@@ -81,6 +97,10 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
         emulator: what is judged.
         source: files with GEN and RECO.
         test_only: read the test part only, as for the files of training.
+        share: of the events that are kept, chosen by their keys alone.
+        watch: called with all events of each chunk that can be judged, and a function that returns
+            them with FastSim in the place of their RECO; they need not fit into memory together.
+        seed: of that FastSim.
 
     Raises:
         EventFileError: no event is left.
@@ -88,7 +108,7 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
     study = emulator.study
     pieces: list[awkward.Array] = []
     dropped: Counter[str] = Counter()
-    for chunk in source.chunks(columns=_columns(emulator, source)):
+    for chunk in source.chunks(_CHUNK, columns=_columns(emulator, source)):
         events = chunk.events
         if test_only:
             events = events[split(flat_columns(events), study.split) == TEST]
@@ -101,9 +121,16 @@ def read_judged(emulator: Emulator, source: EventSource, *, test_only: bool) -> 
             usable &= np.isin(np.arange(len(events)), table.entry)
         dropped.update(reasons)
         kept = events[usable]
-        alive = _simulated(emulator, kept)
+        alive, fast = _simulated(emulator, kept, seed)
         dropped.update({"GEN cannot be simulated": int(np.count_nonzero(~alive))})
-        pieces.append(kept[alive])
+        kept = kept[alive]
+        if watch is not None:
+            watch(kept, fast)
+        if share < 1:
+            # Packed, because a selection of lists would hold on to those of the whole chunk.
+            chosen = hash_fraction(flat_columns(kept), SUBSAMPLE) < share
+            kept = awkward.to_packed(kept[chosen])
+        pieces.append(kept)
     if not source.entries:
         raise EventFileError("there are no events, so that none can be judged", file=source.label)
     if not sum(len(piece) for piece in pieces):
@@ -159,10 +186,25 @@ def _rows(
     return names, tables
 
 
-def _simulated(emulator: Emulator, events: awkward.Array) -> np.ndarray:
-    """Which events the emulator can simulate, bool [events]."""
+def _simulated(
+    emulator: Emulator, events: awkward.Array, seed: int
+) -> tuple[np.ndarray, Callable[[], awkward.Array]]:
+    """Which events the emulator can simulate, bool [events], and what gives them with FastSim."""
     if not len(events):
-        return np.ones(0, np.bool_)
-    chunk = Chunk(emulator, events, seed=1, policy="drop", where="", first=0)
-    chunk.simulate(0, 0)
-    return chunk.alive
+        return np.ones(0, np.bool_), lambda: events
+    chunk = Chunk(emulator, events, seed=seed, policy="drop", where="", first=0)
+    made, flags = chunk.simulate(0, 0)
+
+    def fast() -> awkward.Array:
+        reco = assemble(
+            events,
+            np.flatnonzero(chunk.alive),
+            [Copy(0, 0, made, flags)],
+            layout=emulator.layout,
+            weight=emulator.study.input.weight,
+            keep=(),
+            with_member=False,
+        )
+        return replaced(events[chunk.alive], reco, 1)
+
+    return chunk.alive, fast

@@ -37,7 +37,7 @@ def emulated(
         events, seed=seed, oversample=oversample, members=members, policy="error"
     ).events
     assert len(made) == len(events) * oversample * members, "judged events must not be dropped"
-    return _replaced(events, made, oversample * members)
+    return replaced(events, made, oversample * members)
 
 
 def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward.Array | None:
@@ -65,7 +65,7 @@ def identity(emulator: Emulator, events: awkward.Array, table: Table) -> awkward
         keep=(),
         with_member=False,
     )
-    return _replaced(events, made, 1)
+    return replaced(events, made, 1)
 
 
 def to_sample(
@@ -85,13 +85,8 @@ def to_sample(
         condition: GEN conditions per GEN event, by name.
         identity: the same events with GEN taken as RECO, row by row.
     """
-    names = names_of(study, events)
-    passing = np.flatnonzero(names.mask(study.validation.select))
-    quantities = {
-        name: _values(names, text)[passing] for name, text in study.validation.quantities.items()
-    }
+    passing, weight, quantities, relative_to_gen = judged_columns(study, events)
     columns = flat_columns(events)
-    weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
     gen_quantities = {}
     if identity is not None:
         taken = names_of(study, identity)
@@ -101,9 +96,9 @@ def to_sample(
         }
     return Sample(
         quantities=quantities,
-        responses={name: values[passing] for name, values in responses(study, names).items()},
+        responses=relative_to_gen,
         gen={name: values[origin[passing]] for name, values in condition.items()},
-        weight=np.ones(len(passing)) if weight is None else np.asarray(weight, np.float64)[passing],
+        weight=weight,
         event=origin[passing],
         gen_quantities=gen_quantities,
         member=np.asarray(columns["member"], np.int64)[passing] if "member" in columns else None,
@@ -115,6 +110,22 @@ def names_of(study: Study, events: awkward.Array) -> Namespace:
     """Return the namespace of events of the file, or of emulated ones with what was made."""
     columns = flat_columns(events)
     return Namespace(columns, study.defined(columns))
+
+
+def judged_columns(
+    study: Study, events: awkward.Array
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the events that pass the final selection, their weights, quantities and responses."""
+    names = names_of(study, events)
+    passing = np.flatnonzero(names.mask(study.validation.select))
+    columns = flat_columns(events)
+    weight = columns.get("weight", columns.get(study.input.weight) if study.input.weight else None)
+    return (
+        passing,
+        np.ones(len(passing)) if weight is None else np.asarray(weight, np.float64)[passing],
+        {name: _values(names, text)[passing] for name, text in study.validation.quantities.items()},
+        {name: values[passing] for name, values in responses(study, names).items()},
+    )
 
 
 def replica_of(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | None:
@@ -267,7 +278,7 @@ def _wrapped(angle: np.ndarray) -> np.ndarray:
     return np.mod(angle + np.pi, 2 * np.pi) - np.pi
 
 
-def _replaced(events: awkward.Array, made: awkward.Array, copies: int) -> awkward.Array:
+def replaced(events: awkward.Array, made: awkward.Array, copies: int) -> awkward.Array:
     """GEN columns of `events`, each event `copies` times, with the RECO columns of `made`."""
     given = flat_columns(
         events if copies == 1 else events[np.repeat(np.arange(len(events)), copies)]

@@ -30,7 +30,7 @@ from gen2reco.rows.splits import TRAIN, VALIDATION, known_pairs, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
 from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import OF_EVENT, Part, Study, load_study
-from gen2reco.training import Ensemble, check_health, fit_ensembles
+from gen2reco.training import Ensemble, check_health, current_group, fit_ensembles
 from gen2reco.verbs.inputs import naming
 
 if TYPE_CHECKING:
@@ -111,6 +111,9 @@ def train(
 ) -> Trained:
     """Train every part of a study on the training part of the events and save the emulator.
 
+    In the processes of `torchrun` (`torchrun --nproc-per-node 2 -m gen2reco train ...`) each takes
+    its share of every batch; the first one saves.
+
     Args:
         study: a study, the path of its YAML file, or the name of a shipped one.
         files: files or globs with events that have GEN and RECO; empty: the sample bundled for that
@@ -136,7 +139,11 @@ def train(
     """
     begin = time.perf_counter()
     output = Path(output)
-    scratch = output.with_name(f"{output.name}.training")
+    group = current_group()
+    if workers > 1 and not group.alone:
+        raise TrainingError("torchrun has started the processes already: leave out --workers")
+    rank = "" if group.first else f"-{group.rank}"
+    scratch = output.with_name(f"{output.name}.training{rank}")
     _prepare(output, scratch, resume=resume, overwrite=overwrite)
     if not isinstance(study, Study):
         study = load_study(study, dict(overrides or {}))
@@ -205,12 +212,13 @@ def train(
     layout = reco_layout(study, source)
     emulator = Emulator(study, tuple(trained), layout, provenance)
     gen = _gen_only(emulator, source, reference)
-    emulator = save_emulator(
-        emulator,
-        output,
-        overwrite=overwrite,
-        add_reference=lambda made, folder: write_reference(made, folder, gen),
-    )
+    if group.first:  # the others have the same weights
+        emulator = save_emulator(
+            emulator,
+            output,
+            overwrite=overwrite,
+            add_reference=lambda made, folder: write_reference(made, folder, gen),
+        )
     shutil.rmtree(scratch, ignore_errors=True)
     return Trained(emulator, output, rows, dropped, findings, advice, seconds)
 

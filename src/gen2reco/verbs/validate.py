@@ -17,18 +17,22 @@ from gen2reco.errors import OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events, write_events
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
 from gen2reco.validation import Report, Settings, Targets, assess, render
-from gen2reco.verbs.event_samples import EventSamples, outside_domain
+from gen2reco.validation.streamed import Streaming
+from gen2reco.verbs.event_samples import EventSamples, outside_domain, with_quantities
 from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import Judged, read_judged
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
 from gen2reco.verbs.set_samples import compare_constituents
+from gen2reco.verbs.streamed import origins_of, watching
+from gen2reco.verbs.way_back import way_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gen2reco.study import Part, Study
     from gen2reco.validation import Assessment, Quantity
+    from gen2reco.validation.streamed import Streamed
 
 REPLICAS = 5
 """Draws of each row or event where FastSim is compared on the same GEN."""
@@ -50,11 +54,13 @@ class Validated:
         assessment: of the whole events, or of the only part.
         folder: of the report.
         parts: of each part, where the emulator has several.
+        streamed: distributions of all events, where they were streamed.
     """
 
     assessment: Assessment
     folder: Path
     parts: Mapping[str, Assessment] = field(default_factory=dict)
+    streamed: Streamed | None = None
 
     @property
     def page(self) -> Path:
@@ -68,6 +74,7 @@ class Validated:
     def __str__(self) -> str:
         lines = [headline_table(self.assessment)]
         lines += [f"\npart {name}: {headline_table(one)}" for name, one in self.parts.items()]
+        lines += [f"\n{self.streamed}"] if self.streamed else []
         return "\n".join([*lines, f"report: {self.page}"])
 
     def _repr_html_(self) -> str:
@@ -84,6 +91,7 @@ def validate(
     seed: int = 1,
     oversample: int = 1,
     quick: bool = False,
+    stream: int = 0,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validated:
@@ -105,6 +113,9 @@ def validate(
         oversample: FastSim events per GEN event, all of which enter the histograms; the report then
             says what they gain.
         quick: fewer repetitions for errors and nulls; the report says so.
+        stream: for samples larger than memory: the distributions are those of all events, as
+            sketches (`streamed.json`); everything else is about so many of them, chosen by their
+            keys. 0: all events, in memory.
         overwrite: replace an existing report.
         say: receives a line at the start of each step.
 
@@ -127,13 +138,28 @@ def validate(
         split == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
+    streaming = Streaming(origins_of(study))
+    judged_events = max(1.0, source.entries * (study.split.test if test_only else 1.0))
     with naming(source, "these events cannot be judged"):
-        judged = read_judged(emulator, source, test_only=test_only)
+        judged = read_judged(
+            emulator,
+            source,
+            test_only=test_only,
+            share=stream / judged_events if stream else 1.0,
+            watch=watching(with_quantities(study, source), streaming) if stream else None,
+            seed=seed,
+        )
     whole = bool(study.validation.quantities) or len(study.parts) > 1
     separate = [part for part in study.parts if len(study.parts) > 1 or not whole]
     run = _Run(emulator, judged, seed, oversample, quick, say)
     pages: dict[str, Report] = {}
     left_out: list[str] = []
+    streamed = streaming.result(len(judged.events)) if stream else None
+    if streamed:
+        left_out.append(
+            f"Beyond distributions, which are in streamed.json: {sum(streamed.events[:2])} events"
+            f" but for {len(judged.events)} of them."
+        )
     for part in separate:
         reason = too_few(judged, part)
         if reason:
@@ -142,6 +168,8 @@ def validate(
             pages[part.name] = run.part(part)
     if not (whole or pages):
         raise StudyError(f"nothing can be judged: {' '.join(left_out)}")
+    if whole and study.direction == "simulate" and emulator.unfolds:
+        pages |= run.way_back()
     first = run.events(left_out) if whole else next(iter(pages.values()))
     say("drawing the report")
     report = Report(
@@ -153,9 +181,15 @@ def validate(
         parts=pages if whole else {},
         sets=first.sets,
     )
-    place_report(output, overwrite, lambda folder: render(report, folder))
+
+    def write(folder: Path) -> None:
+        render(report, folder)
+        if streamed:
+            streamed.write(folder)
+
+    place_report(output, overwrite, write)
     parts = {name: page.assessment for name, page in report.parts.items()}
-    return Validated(first.assessment, output, parts)
+    return Validated(first.assessment, output, parts, streamed)
 
 
 @dataclass(frozen=True)
@@ -214,6 +248,27 @@ class _Run:
             histories=_histories(self.emulator, part),
             domain=samples.outside(),
         )
+
+    def way_back(self) -> dict[str, Report]:
+        """Judge what is unfolded, and what is made of that."""
+        self.say("unfolding, and simulating again")
+        titles = {
+            "unfolded": "GEN, and what RECO unfolds to",
+            "reconstructed": "RECO, and what it becomes when it is unfolded and simulated again",
+        }
+        return {
+            name: Report(
+                assess(
+                    found.full,
+                    found.half,
+                    [found.fast],
+                    labels=dict(self.study.validation.labels),
+                    settings=self.settings(Targets.for_parts()),
+                ),
+                title=f"{self.study.name}: {titles[name]}",
+            )
+            for name, found in way_back(self.emulator, self.judged, seed=self.seed).items()
+        }
 
     def events(self, left_out: list[str]) -> Report:
         """Judge whole events."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -104,3 +105,18 @@ class Grid:
         eta = self._low[ring] + (self._high[ring] - self._low[ring]) * along
         place = cell - self._first[ring] + around
         return eta, place / self._number[ring] * 2.0 * np.pi - np.pi
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """What a family of sets is told about the detector.
+
+    Attributes:
+        grids: cells that photons and electrons enter, and cells that hadrons enter.
+        tracker: the solenoid in front of them.
+        together: whether particles of one decay know of each other.
+    """
+
+    grids: tuple[Grid, Grid]
+    tracker: Tracker
+    together: bool = True

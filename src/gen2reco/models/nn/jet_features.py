@@ -24,7 +24,7 @@ from gen2reco.models.nn.relatives import Chain, Siblings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.calorimeter import Grid, Tracker
+    from gen2reco.models.nn.calorimeter import Detector
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -52,21 +52,26 @@ class Scene:
         em: cells that photons and electrons enter.
         had: cells that hadrons enter.
         behind: cell of hadrons behind each cell of photons, -1 for none.
+        together: whether particles of one decay know of each other.
     """
 
     gen: Particles
     em: Cells
     had: Cells
     behind: Index
+    together: bool
 
     @classmethod
-    def of(cls, gen: Particles, grids: tuple[Grid, Grid], tracker: Tracker) -> Scene:
-        """Let the particles enter the cells."""
+    def of(cls, gen: Particles, detector: Detector) -> Scene:
+        """Let the particles enter the cells of a detector."""
+        grids, tracker = detector.grids, detector.tracker
         em = enter(gen, (gen.kind == PHOTON) | (gen.kind == ELECTRON), grids[0], tracker)
         had = enter(gen, (gen.kind == HADRON) | (gen.kind == NEUTRAL), grids[1], tracker)
         middle = np.full(len(em), 0.5)
         eta, phi = grids[0].direction(em.cell, middle, middle)
-        return cls(gen, em, had, had.find(em.jet, grids[1].find(eta, phi), grids[1]))
+        return cls(
+            gen, em, had, had.find(em.jet, grids[1].find(eta, phi), grids[1]), detector.together
+        )
 
     @cached_property
     def charged(self) -> Index:
@@ -81,12 +86,13 @@ class Scene:
     @cached_property
     def siblings(self) -> Siblings:
         """Charged particles that probably come from the same decay."""
-        return Siblings.of(self.gen)
+        return Siblings.of(self.gen, known=self.together)
 
     @cached_property
     def chain(self) -> Chain:
         """Cells of photons, one after the other."""
-        return Chain.of(self.em, self.gen, self.em.sums(self.energy))
+        energy = self.em.sums(self.energy)
+        return Chain.of(self.em, self.gen, energy, known=self.together)
 
     @cached_property
     def axis(self) -> tuple[Numbers, Numbers]:

@@ -22,7 +22,7 @@ from gen2reco.models.nn.jet_units import ELSEWHERE, FOUND, LOST, turn_back
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.calorimeter import Grid, Tracker
+    from gen2reco.models.nn.calorimeter import Detector, Grid
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -68,12 +68,11 @@ class Observed:
         cls,
         gen: Particles,
         reco: Particles,
-        grids: tuple[Grid, Grid],
-        tracker: Tracker,
+        detector: Detector,
         most_left: int,
     ) -> Observed:
         """Find out which RECO particle belongs to what."""
-        scene = Scene.of(gen, grids, tracker)
+        scene, grids = Scene.of(gen, detector), detector.grids
         owner = np.full(len(reco.jet), -1)
         partner = match_tracks(gen, reco)
         tracks = np.flatnonzero(partner >= 0)

@@ -58,7 +58,10 @@ class Choice(nn.Module):
 
 
 class Response(nn.Module):
-    """A spline flow of a few numbers given features."""
+    """A spline flow of a few numbers given features, within the range that training saw."""
+
+    lowest: Tensor
+    highest: Tensor
 
     def __init__(
         self, features: int, targets: int, *, hidden: tuple[int, ...], couplings: int, bins: int
@@ -69,10 +72,16 @@ class Response(nn.Module):
         settings = {"couplings": number, "hidden": hidden, "bins": bins}
         config = FlowConfig.model_validate(settings)
         self.flow = Flow(config, Shape(targets, features))
+        # A flow has some probability everywhere; what training never saw is not drawn.
+        self.register_buffer("lowest", torch.full((targets,), torch.inf))
+        self.register_buffer("highest", torch.full((targets,), -torch.inf))
 
     def loss(self, target: Numbers, features: Numbers, weight: Tensor) -> Tensor:
         """Return the weighted sum of -log p(target | features), in nats."""
         batch = Batch(_tensor(target, weight), _tensor(features, weight), weight)
+        if self.training:
+            self.lowest = torch.minimum(self.lowest, batch.target.amin(0))
+            self.highest = torch.maximum(self.highest, batch.target.amax(0))
         total: Tensor = self.flow.loss(batch) * weight.sum()
         return total
 
@@ -82,7 +91,9 @@ class Response(nn.Module):
         weight = next(self.parameters())
         for (rows, block), (_, numbers) in zip(_blocks(features), _blocks(normal), strict=True):
             drawn = self.flow.sample(_tensor(block, weight), _tensor(numbers, weight))
-            out[rows] = drawn.cpu().numpy()[: rows.stop - rows.start]
+            kept = torch.maximum(torch.minimum(drawn, self.highest), self.lowest)
+            kept = torch.where(self.lowest <= self.highest, kept, drawn)
+            out[rows] = kept.cpu().numpy()[: rows.stop - rows.start]
         return out
 
 

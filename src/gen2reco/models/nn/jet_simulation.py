@@ -31,7 +31,7 @@ from gen2reco.models.nn.jet_units import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.calorimeter import Grid, Tracker
+    from gen2reco.models.nn.calorimeter import Detector, Grid
     from gen2reco.models.nn.jet_response import Draws
     from gen2reco.models.nn.jet_steps import Steps
 
@@ -42,12 +42,10 @@ if TYPE_CHECKING:
     Made = tuple[Index, Numbers, Numbers, Numbers, Numbers, Numbers]
 
 
-def simulate(
-    steps: Steps, gen: Particles, draws: Draws, grids: tuple[Grid, Grid], tracker: Tracker
-) -> Made:
+def simulate(steps: Steps, gen: Particles, draws: Draws, detector: Detector) -> Made:
     """Return RECO particles: jet, pt, eta, phi, pdgId, charge of each."""
-    scene = Scene.of(gen, grids, tracker)
-    made = [*_draw_tracks(steps, scene, draws, grids)]
+    scene = Scene.of(gen, detector)
+    made = [*_draw_tracks(steps, scene, draws, detector.grids)]
     made.append(_draw_left(steps, scene, draws))
     return cast("Made", tuple(np.concatenate(columns) for columns in zip(*made, strict=True)))
 

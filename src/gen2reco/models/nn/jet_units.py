@@ -27,11 +27,15 @@ STANDS_FOR = np.array([211.0, 130.0, 22.0, 11.0, 13.0])
 
 SHIFT, MOVE, AXIS = 2.0, 100.0, 10.0
 """What makes azimuths and displacements numbers of order one."""
-SCALE, FINE, LEPTON, NEUTRAL_RATIO = 0.05, 0.03, 0.02, 0.5
+SCALE, FINE, LEPTON, NEUTRAL_RATIO = 0.05, 0.05, 0.05, 0.5
 """Log ratios of RECO to GEN enter the flows in these units; far tails are compressed."""
+UPWARDS = 0.35
+"""Power that compresses log ratios above 0: gently, for what a smooth tail adds there is energy."""
 NOISE_TERM, STOCHASTIC, CONSTANT = 0.4, 0.1, 0.01
 """Unit of photons' log ratios at energy E (GeV): these over E, over its root, and by itself."""
-FARTHEST = 8.0
+MOST = 3.0
+"""Largest log ratio that is drawn: energy that soft particles cannot have is rare in training."""
+FARTHEST = 9.0
 """Compressed numbers beyond this are cut."""
 
 
@@ -66,14 +70,18 @@ def photon_unit(scene: Scene) -> Numbers:
 
 
 def squeezed(log_ratio: Numbers, unit: Numbers | float) -> Numbers:
-    """Return log ratios in a unit, far tails compressed."""
-    return np.asarray(np.arcsinh(log_ratio / unit))
+    """Return log ratios in a unit, far tails compressed: by a power above 0, asinh below."""
+    pull = log_ratio / unit
+    above = ((1.0 + np.maximum(pull, 0.0)) ** UPWARDS - 1.0) / UPWARDS
+    return np.asarray(np.where(pull > 0, above, np.arcsinh(pull)))
 
 
 def ratio_of(squeezed: Numbers, unit: Numbers | float) -> Numbers:
     """Return the ratio whose logarithm was squeezed."""
-    inner = np.sinh(np.clip(squeezed, -FARTHEST, FARTHEST)) * unit
-    return np.asarray(np.exp(np.clip(inner, -6.0, 6.0)))
+    kept = np.clip(squeezed, -FARTHEST, FARTHEST)
+    above = (1.0 + UPWARDS * np.maximum(kept, 0.0)) ** (1.0 / UPWARDS) - 1.0
+    pull = np.where(kept > 0, above, np.sinh(np.minimum(kept, 0.0)))
+    return np.asarray(np.exp(np.clip(pull * unit, -6.0, MOST)))
 
 
 def shrunk(turn: Numbers) -> Numbers:

@@ -34,6 +34,11 @@ class Particle(BaseModel):
         default="", description="particles with the same name here share one response"
     )
     least_pt: float = Field(default=0.0, ge=0, description="RECO threshold in GeV; 0: none")
+    present_above: float = Field(
+        default=0.0,
+        ge=0,
+        description="pt in GeV above which it counts as there; the share of rows is compared too",
+    )
     most_eta: float = Field(default=0.0, ge=0, description="largest |eta| in RECO; 0: no limit")
 
     @property

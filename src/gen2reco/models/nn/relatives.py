@@ -47,8 +47,8 @@ class Siblings:
     baryon: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, gen: Particles) -> Siblings:
-        """Find the pairs."""
+    def of(cls, gen: Particles, *, known: bool = True) -> Siblings:
+        """Find the pairs; none where they are not to be known."""
         ends = np.searchsorted(gen.jet, np.arange(gen.jets + 1))
         best = np.full(len(gen.jet), -1)
         off = np.full(len(gen.jet), CLOSE)
@@ -60,7 +60,8 @@ class Siblings:
         ]  # fmt: skip
         momentum = np.stack(vectors, axis=1)
         energy = np.sqrt((momentum**2).sum(axis=1) + mass**2)
-        _pairs(ends, momentum, energy, np.where(hadron, gen.charge, 0.0), proton, best, off)
+        if known:
+            _pairs(ends, momentum, energy, np.where(hadron, gen.charge, 0.0), proton, best, off)
         partner = np.where((best >= 0) & (best[best] == np.arange(len(best))), best, -1)
         paired = partner >= 0
         other = np.where(paired, energy[partner], 0.0)
@@ -105,14 +106,18 @@ class Chain:
     turn: Index
 
     @classmethod
-    def of(cls, cells: Cells, gen: Particles, energy: Numbers) -> Chain:
-        """Order cells by energy [cells]; equal energies in the order of the cells."""
+    def of(cls, cells: Cells, gen: Particles, energy: Numbers, *, known: bool = True) -> Chain:
+        """Order cells by energy [cells], equal energies in the order of the cells.
+
+        All come in the first round where they are not to know of each other.
+        """
         ends = np.searchsorted(cells.jet, np.arange(gen.jets + 1))
         before, distance = np.full(len(cells), -1), np.zeros(len(cells))
         order = np.lexsort((np.arange(len(cells)), -energy, cells.jet))
         lead = cells.lead
         turn = np.zeros(len(cells), np.int64)
-        _chain(ends, order, gen.eta[lead], gen.phi[lead], before, distance, turn)
+        if known:
+            _chain(ends, order, gen.eta[lead], gen.phi[lead], before, distance, turn)
         return cls(before, distance, turn)
 
     @property

@@ -1,0 +1,106 @@
+"""Exported networks beside Python on one core: `python benchmarks/export.py --model MODEL`.
+
+Rows per second of the chain from GEN features to RECO features: Python as `simulate` runs it,
+ONNX Runtime and AOTInductor, medians of interleaved repeats; and how far each is from Python on
+reference rows, as at export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from record import gflops, record
+
+BATCHES = (2048, 20_480)
+REPEATS = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="an emulator of wjet")
+    parser.add_argument("--part", default="event")
+    arguments = parser.parse_args()
+    import onnxruntime
+    import torch
+
+    from gen2reco import export, load_emulator
+    from gen2reco.emulator.blocks import sample_rows
+    from gen2reco.portable.chain import PartChain
+    from gen2reco.portable.reference import reference_gen, references, tables_of
+
+    torch.set_num_threads(1)
+    emulator = load_emulator(arguments.model)
+    trained = emulator.part(arguments.part)
+    chain = PartChain(trained)
+    table = tables_of(emulator, reference_gen(arguments.model), replicas=8)[arguments.part]
+    rows = references(trained, chain, table, 0)
+    result: dict = {"model": emulator.digest, "part": arguments.part, "formats": {}}
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {}
+        for name, suffix in (("onnx", "onnx"), ("aoti", "pt2")):
+            begin = time.process_time()
+            made = export(
+                arguments.model,
+                Path(scratch) / name,
+                file_format=name,
+                parts=[arguments.part],
+            )
+            files[name] = made.path / f"{arguments.part}.{suffix}"
+            result["formats"][name] = {
+                "export_cpu_seconds": time.process_time() - begin,
+                "bytes": files[name].stat().st_size,
+                "agreement": asdict(made.agreements[arguments.part]),
+            }
+            print(name, result["formats"][name], flush=True)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(
+            files["onnx"], options, providers=["CPUExecutionProvider"]
+        )
+        network = torch._inductor.aoti_load_package(str(files["aoti"]))  # noqa: SLF001
+
+        def python(index: np.ndarray) -> None:
+            some = table.take(index)
+            encoded = trained.features.encode_condition(some)
+            sampled = sample_rows(trained.members[0], encoded, rows.noise[index])
+            trained.features.decode_target(sampled, some)
+
+        def onnx(index: np.ndarray) -> None:
+            session.run(None, {"gen": rows.gen[index], "noise": rows.noise[index]})
+
+        def aoti(index: np.ndarray) -> None:
+            with torch.inference_mode():
+                network(torch.from_numpy(rows.gen[index]), torch.from_numpy(rows.noise[index]))
+
+        runs = {"python": python, "onnx": onnx, "aoti": aoti}
+        rates: dict = {}
+        for batch in BATCHES:
+            index = np.arange(batch) % len(rows.gen)
+            seconds: dict[str, list[float]] = {name: [] for name in runs}
+            for repeat in range(REPEATS + 1):
+                for name, run in runs.items():
+                    # CPU time of one thread: what else runs on the machine does not count.
+                    begin = time.thread_time()
+                    run(index)
+                    if repeat:
+                        seconds[name].append(time.thread_time() - begin)
+            rates[str(batch)] = {name: batch / median(found) for name, found in seconds.items()}
+    result |= {
+        "rows_per_second": rates,
+        "clock": "CPU time of the one thread",
+        "load_average": os.getloadavg()[0],
+        "gflops": gflops(3),
+    }
+    record("export", result)
+
+
+if __name__ == "__main__":
+    main()
