@@ -283,8 +283,12 @@ VALIDATED = ("validation_mean_ks", "validation_spearman")
 
 
 def earlier() -> dict[str, Any]:
-    file = RESULTS / "zgamma.json"
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    """What was found before: the figures, and those of every seed, which stay with the models."""
+    found: dict[str, Any] = {}
+    for file in (RESULTS / "zgamma.json", MODELS / "runs.json"):
+        if file.is_file():
+            found |= json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def main() -> None:
@@ -333,11 +337,10 @@ def write(before: dict[str, Any], null: dict[str, Any], runs: dict[str, Any]) ->
     models = {name: summary(of, null) for name, of in runs.items()}
     chosen = {"best_derivative": best_of(models)} if len(models) > 2 else {}
     kept = {k: before[k] for k in ("generation", "flow_report") if k in before}
-    record(
-        "zgamma",
-        {"sample": "zgamma.parquet", "bars": BARS, "null": null, "models": models, **chosen,
-         **kept, "runs": runs},
-    )  # fmt: skip
+    figures = {"sample": "zgamma.parquet", "bars": BARS, "null": null, "models": models}
+    broken = {name: next(iter(of.values()))["relations"] for name, of in runs.items()}
+    record("zgamma", {**figures, **chosen, **kept, "broken_relations": broken})
+    (MODELS / "runs.json").write_text(json.dumps({"runs": runs}, indent=1), encoding="utf-8")
 
 
 def flow_report() -> dict[str, Any]:

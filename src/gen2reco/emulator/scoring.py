@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DENSITY = "density"
 """Score of families with a density: -log p of the row in physics units, nats."""
+STRANGEST = 1e6
+"""No score is above this: so strange is a row that cannot be, as counts never seen together."""
 
 
 def scored_part(emulator: Emulator) -> TrainedPart:
@@ -66,8 +68,13 @@ def score_rows(
     joined = {name: np.concatenate(pieces) for name, pieces in found.items()}
     if DENSITY in joined:
         features: Any = trained.features  # rows are events, which have a Jacobian
-        joined[DENSITY] = joined[DENSITY] - features.log_det(table, seed)
-    return joined
+        with np.errstate(invalid="ignore"):
+            joined[DENSITY] = joined[DENSITY] - features.log_det(table, seed)
+    # At the very end of a bounded coordinate neither density nor Jacobian is finite.
+    return {
+        name: np.clip(np.nan_to_num(values, nan=STRANGEST), -STRANGEST, STRANGEST)
+        for name, values in joined.items()
+    }
 
 
 def latent_places(trained: TrainedPart, table: Table, *, seed: int = 1) -> np.ndarray | None:

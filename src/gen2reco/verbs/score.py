@@ -72,6 +72,7 @@ def score(
     *,
     signal: Sequence[str | Path] | str | Path = (),
     sculpted: str = "",
+    ceiling: bool = True,
     pictures: str | Path | None = None,
     split_of: str = "auto",
     seed: int = 1,
@@ -93,6 +94,7 @@ def score(
         signal: files or globs with signal events.
         sculpted: name of a quantity under `validation`, usually a mass: what a cut on each score
             does to its distribution in the background.
+        ceiling: train the classifiers that are shown the signal.
         pictures: folder for ROC curves, the latent space and the sculpted quantity.
         split_of: `auto` takes the test part of files that the emulator was trained on, else all
             events; `test` and `all` force one of them. Signal counts as a whole.
@@ -143,7 +145,7 @@ def score(
         say("scoring signal")
         strange = scoring.of(open_events(signal, tree=tree, units=units), test_only=False)
         say("measuring; training classifiers")
-        found = list(_found(background, strange, sculpted))
+        found = list(_found(background, strange, sculpted, ceiling=ceiling))
         if pictures is not None:
             from gen2reco.validation.score_plots import draw_scores  # noqa: PLC0415
 
@@ -233,7 +235,9 @@ class _Scoring:
             yield table, chosen, flat_columns(events)
 
 
-def _found(background: _Side, signal: _Side, sculpted: str) -> Iterator[Discrimination]:
+def _found(
+    background: _Side, signal: _Side, sculpted: str, *, ceiling: bool
+) -> Iterator[Discrimination]:
     """Measure every score, and the classifiers that know signal."""
     if min(len(background), len(signal)) < FEWEST:
         raise EventFileError(
@@ -242,6 +246,8 @@ def _found(background: _Side, signal: _Side, sculpted: str) -> Iterator[Discrimi
     quantity = background.quantities.get(sculpted)
     for name, values in background.scores.items():
         yield discriminate(name, values, signal.scores[name], quantity=quantity)
+    if not ceiling:
+        return
     sides = background.quantities, signal.quantities
     fold = background.fold, signal.fold
     if sides[0]:
