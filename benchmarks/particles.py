@@ -120,6 +120,11 @@ def figures(emulator: Emulator, sample: Path) -> dict[str, Any]:
     ratios = {
         q.name: q.floor_ratio.value for q in assessment.quantities if q.floor_ratio is not None
     }
+    of_halves = {
+        q.name: q.references["FullSim, other half"].floor_ratio
+        for q in assessment.quantities
+        if "FullSim, other half" in q.references
+    }
     told = c2st(
         columns(full, gen),
         half == 0,
@@ -133,6 +138,9 @@ def figures(emulator: Emulator, sample: Path) -> dict[str, Any]:
             **{f"jet {name}": ratios[name] for name in FEATURES},
             "median of jet features": float(np.median([ratios[name] for name in FEATURES])),
             **{one.name.replace("_", " "): one.floor_ratio.value for one in sets.constituents},
+        },
+        "floor ratios of FullSim's other half": {
+            f"jet {name}": of_halves[name] for name in FEATURES
         },
         "classifier": {
             "AUC": float(np.mean(told.auc)),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from gen2reco.validation.samples import Integers, Reals
 
+ROUNDING = 1e-9
+"""A sum of shares that is short of a quantile by less than this has reached it."""
 BITS = 11
 _SHIFT = 23 - BITS
 _MOST_PENDING = 1 << 15
@@ -92,7 +94,7 @@ class Sketch:
         Raises:
             SampleError: the weights do not sum to a positive number.
         """
-        reached = np.cumsum(self.shares())
+        reached = np.cumsum(self.shares()) + ROUNDING
         place = min(int(np.searchsorted(reached, share)), len(self.cells) - 1)
         low, high = _edge(self.cells[place]), _edge(self.cells[place] + 1)
         return float((low + high) / 2)
