@@ -50,6 +50,26 @@ BINS = 50
 
 
 @dataclass(frozen=True)
+class Region:
+    """A control region: what is learned there is applied to the events outside.
+
+    Attributes:
+        name: of the region.
+        inside: condition on RECO of the events that are learned.
+        outside: function of GEN momenta that tells the events outside.
+    """
+
+    name: str
+    inside: str
+    outside: Callable[[Numbers], NDArray[np.bool_]]
+
+    @property
+    def how(self) -> str:
+        """How tables call what was trained there."""
+        return f"ours, from {self.name}"
+
+
+@dataclass(frozen=True)
 class Process:
     """What is compared for one process.
 
@@ -62,7 +82,7 @@ class Process:
         limits: smallest pt and largest |eta| per RECO object; 0: none.
         written: definitions that hold for simulated events: objects are what was written, whether
             inside the thresholds or not.
-        control: expression on GEN that both a training by itself and the events kept from it use.
+        regions: control regions to train in.
     """
 
     sample: str
@@ -72,7 +92,7 @@ class Process:
     derived: Mapping[str, Callable[[Numbers], Numbers]]
     limits: tuple[tuple[float, float], ...]
     written: Mapping[str, str] = field(default_factory=dict)
-    control: str = ""
+    regions: tuple[Region, ...] = ()
 
 
 def mass(momenta: Numbers, *objects: int) -> Numbers:
@@ -106,7 +126,16 @@ PROCESSES = {
             "pt_Z": lambda p: np.hypot(*p[:, :, :2].sum(1).T),
         },
         ((10.0, 2.5), (10.0, 2.5)),
-        control="pt(minus, plus) < 15",
+        regions=(
+            Region(
+                "low-pt", "pt(minus, plus) < 15", lambda p: np.hypot(*p[:, :, :2].sum(1).T) > 15
+            ),
+            Region(
+                "peak",
+                "abs(mass(minus, plus) - 91) < 10",
+                lambda p: np.abs(mass(p, 0, 1) - 91) > 10,
+            ),
+        ),
     ),
     "ttbar": Process(
         "ttbar_partons",
@@ -287,20 +316,24 @@ def as_reco(process: Process, gen: Numbers) -> Numbers:
     return made
 
 
-def trained_emulator(study: str, sample: Path, region: str = "") -> tuple[Emulator, float]:
+def trained_emulator(
+    study: str, sample: Path, region: Region | None = None
+) -> tuple[Emulator, float]:
     """The emulator of a study and the processor's seconds that its training took.
 
     Args:
         study: its name.
         sample: file of events.
-        region: further condition on the events that are learned.
+        region: where the events that are learned lie; None: everywhere.
     """
-    name = f"{study}{'-control' if region else ''}"
+    name = f"{study}-{region.name}" if region else study
     path, clock = MODELS / name, MODELS / f"{name}.seconds.json"
     if not path.exists():
-        select = f"({load_study(study).select}) and {region}"
+        overrides = {}
+        if region:
+            overrides["select"] = f"({load_study(study).select}) and {region.inside}"
         begin = time.process_time()
-        train(study, sample, path, overrides={"select": select} if region else {}, resume=True)
+        train(study, sample, path, overrides=overrides, resume=True)
         clock.write_text(json.dumps(time.process_time() - begin))
     seconds = json.loads(clock.read_text()) if clock.exists() else 0.0
     return load_emulator(path), seconds
@@ -311,9 +344,8 @@ def run(name: str) -> dict[str, Any]:
     process = PROCESSES[name]
     sample = reference_sample(process.sample)
     emulators = {how: trained_emulator(study, sample) for how, study in process.studies.items()}
-    if process.control:
-        ours = process.studies["ours"]
-        emulators["ours, from the control region"] = trained_emulator(ours, sample, process.control)
+    for region in process.regions:
+        emulators[region.how] = trained_emulator(process.studies["ours"], sample, region)
     emulator, _ = emulators["ours"]
     study, source = emulator.study, open_events(sample)
     events = read_judged(emulator, source, test_only=False).events
@@ -362,22 +394,33 @@ def run(name: str) -> dict[str, Any]:
             for how, made in unfolded.items()
         },
     }
-    if process.control:
-        results["outside_control_region"] = outside(truth, samples)
+    results["outside"] = {
+        region.name: outside(region, gen, truth, samples) for region in process.regions
+    }
     return results
 
 
-def outside(truth: Numbers, simulated: dict[str, Numbers]) -> dict[str, Any]:
-    """KS of the mass of the pair for events that the control region has not, over its null."""
-    beyond = np.hypot(*truth[:, :, :2].sum(1).T) >= 15
+def outside(
+    region: Region, gen: Numbers, truth: Numbers, simulated: dict[str, Numbers]
+) -> dict[str, dict[str, float]]:
+    """KS over the null for the events outside a control region, by quantity and method."""
+    beyond = region.outside(gen)
     rng = np.random.default_rng(5)
     resplits = [rng.permutation(int(beyond.sum())) for _ in range(SPLITS)]
-    true = mass(truth[beyond], 0, 1)
-    null = compared(true, true, resplits)["ks"]
-    return {"events": int(beyond.sum()), "ks_null": null} | {
-        how: compared(true, mass(made[beyond], 0, 1), resplits)["ks"] / null
-        for how, made in simulated.items()
-    }
+    kept = {"ours": simulated["ours"], region.how: simulated[region.how]}
+    rows = {}
+    for name, derive in {
+        "m_Z": lambda p: mass(p, 0, 1),
+        "pt of the electron": lambda p: pt(p[:, 0]),
+    }.items():
+        true = derive(truth[beyond])
+        null = compared(true, true, resplits)["ks"]
+        ratios = {
+            how: compared(true, derive(made[beyond]), resplits)["ks"] / null
+            for how, made in kept.items()
+        }
+        rows[name] = {"events": int(beyond.sum()), "null": null, **ratios}
+    return rows
 
 
 def variable_jets() -> dict[str, dict[str, float]]:
@@ -465,10 +508,8 @@ def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found["unfolding, KS"] = {
         name: {how: made[name]["ks"] for how, made in unfolded.items()} for name in unfolded["null"]
     }
-    if "outside_control_region" in result:
-        found["outside the control region, KS of m_Z over the null"] = {
-            "m_Z": result["outside_control_region"]
-        }
+    for name, rows in result["outside"].items():
+        found[f"outside the control region {name}, KS over the null"] = rows
     return found
 
 
