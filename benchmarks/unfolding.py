@@ -345,7 +345,8 @@ def prior(study: str, sample: Path, path: Path, scratch: Path) -> dict[str, Any]
         )[0]
         for name, model_path in (("before", path), ("after", adapted.path))
     }
-    return {"events": len(events), "ks": found, "cpu_seconds": seconds, **adapted.as_dict()}
+    steps = adapted.as_dict()["steps"]
+    return {"events": len(events), "ks": found, "cpu_seconds": seconds, "steps": steps}
 
 
 def main() -> None:

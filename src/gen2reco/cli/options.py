@@ -35,6 +35,7 @@ Chunk = Annotated[int, typer.Option("--chunk", min=1, help="Events per step.")]
 Workers = Annotated[
     int, typer.Option("--workers", "-w", min=1, help="Processes, this one included.")
 ]
+Oversample = Annotated[int, typer.Option("--oversample", min=1, help="RECO events per GEN event.")]
 Members = Annotated[
     int, typer.Option("--members", min=1, help="Ensemble members, as a systematic uncertainty.")
 ]

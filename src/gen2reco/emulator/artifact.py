@@ -159,6 +159,11 @@ def load_emulator(path: str | Path) -> Emulator:
     return _load_folder(path, str(path))
 
 
+def as_emulator(model: Emulator | str | Path) -> Emulator:
+    """Return an emulator itself, or the one that a path holds; EmulatorError as `load_emulator`."""
+    return model if isinstance(model, Emulator) else load_emulator(model)
+
+
 def weights_file(part: str, member: int) -> str:
     """Name of the file with the weights of one network."""
     return f"{part}-{member}.safetensors"

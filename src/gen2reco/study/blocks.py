@@ -349,12 +349,12 @@ class Part(Block):
             raise ValueError("`presence` is for rows of kind 'object' or 'spurious'")
         if self.rows.kind == "spurious" and self.presence is None and not self.rows.counts:
             raise ValueError("rows of kind 'spurious' need `presence`: how many there are")
-        if self.unfolded and self.rows.kind != "event":
-            raise ValueError("`unfolded` is for rows of kind 'event'")
         return self
 
     @model_validator(mode="after")
     def _objects_are_whole(self) -> Part:
+        if self.unfolded and self.rows.kind != "event":
+            raise ValueError("`unfolded` is for rows of kind 'event'")
         for collection, fields in (*self.output.items(), *self.unfolded.items()):
             counts = {len(text) for text in fields.values() if not isinstance(text, str)}
             if counts and self.rows.kind != "event":

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gen2reco.training.feed import generator
+from gen2reco.training.measures import kolmogorov
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -249,7 +250,7 @@ def _one_feature(
         for side, values in (("true", truth), ("made", made))
     }
     ratio = width["made"] / width["true"] if width["true"] > 0 else 1.0
-    distance = _ks(truth, made, weights)
+    distance = kolmogorov(truth, made, weights)
     if distance < 0.04 + 2 * noise and 0.85 < ratio < 1.18:
         return None
     severe = distance > 0.2 or not 0.5 < ratio < 2
@@ -266,7 +267,7 @@ def _one_feature(
 def _one_category(
     name: str, truth: Array, made: Array, weights: Array, noise: float
 ) -> Advice | None:
-    distance = _ks(truth, made, weights)
+    distance = kolmogorov(truth, made, weights)
     if distance < 0.04 + 2 * noise:
         return None
     return Advice(
@@ -296,15 +297,6 @@ def _quantiles(values: Array, weights: Array, levels: Sequence[float]) -> Array:
     cumulative = np.maximum.accumulate(np.cumsum(weights[order])) / weights.sum()
     place = np.searchsorted(cumulative, levels).clip(max=len(values) - 1)
     return np.asarray(values[order][place], np.float64)
-
-
-def _ks(one: Array, other: Array, weights: Array) -> float:
-    """Largest distance between the cumulative distributions of two columns of the same rows."""
-    values = np.concatenate([one, other])
-    order = np.argsort(values, kind="stable")
-    steps = np.concatenate([weights, -weights])[order]
-    last_of_value = np.append(np.diff(values[order]) > 0, True)
-    return float(np.abs(np.cumsum(steps)[last_of_value]).max() / weights.sum())
 
 
 def _ranks(columns: Array) -> Array:

@@ -47,18 +47,21 @@ def distribution_measures(model: Model, rows: Batch, *, seed: int) -> dict[str, 
     with torch.no_grad():
         made = model.sample(condition, noise).double().numpy(force=True)
     true = target.double().numpy(force=True)
-    ks = np.mean([_ks(*pair) for pair in zip(true.T, made.T, strict=True)])
+    ones = np.ones(len(true))
+    ks = np.mean([kolmogorov(*pair, ones) for pair in zip(true.T, made.T, strict=True)])
     return {KS: float(ks), SPEARMAN: _apart(_spearman(true), _spearman(made))}
 
 
-def _ks(first: Numbers, second: Numbers) -> float:
-    """Return the largest difference of the cumulative distributions of two columns."""
-    both = np.concatenate([first, second])
-    edges = np.sort(both)
-    shares = [
-        np.searchsorted(np.sort(one), edges, side="right") / len(one) for one in (first, second)
-    ]
-    return float(np.abs(shares[0] - shares[1]).max())
+def kolmogorov(one: Numbers, other: Numbers, weights: Numbers) -> float:
+    """Return the largest distance between the cumulative distributions of two columns.
+
+    Both are of the same rows, which have weights [rows].
+    """
+    values = np.concatenate([one, other])
+    order = np.argsort(values, kind="stable")
+    steps = np.concatenate([weights, -weights])[order]
+    last_of_value = np.append(np.diff(values[order]) > 0, True)
+    return float(np.abs(np.cumsum(steps)[last_of_value]).max() / weights.sum())
 
 
 def _spearman(rows: Numbers) -> Numbers:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.errors import EmulatorError
 from gen2reco.events.numbers import EventNumbers
 from gen2reco.verbs.stream import CHUNK, stream
@@ -105,7 +105,7 @@ def generate(
 
 def generating(model: Emulator | str | Path) -> Emulator:
     """Load an emulator; EmulatorError where it needs events to start from, with what to do."""
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    emulator = as_emulator(model)
     study = emulator.study
     if study.generates:
         return emulator

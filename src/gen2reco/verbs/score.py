@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.emulator.scoring import latent_places, score_rows, scored_part
 from gen2reco.errors import EventFileError, StudyError, nearest
 from gen2reco.events import EventWriter, open_events
@@ -113,7 +113,7 @@ def score(
             f"split must be one of {', '.join(SPLITS)}, not {split_of!r}."
             f"{nearest(split_of, SPLITS)}"
         )
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    emulator = as_emulator(model)
     known = emulator.study.validation.quantities
     if sculpted and sculpted not in known:
         raise StudyError(

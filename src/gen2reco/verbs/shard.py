@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.errors import OutputExistsError, StudyError
 from gen2reco.shards import state_of
 from gen2reco.verbs.stream import Streamed, stream
@@ -38,7 +38,7 @@ class Simulation(Streamed):
 
 def simulating(model: Emulator | str | Path) -> Emulator:
     """Load an emulator; StudyError where it gives GEN for RECO."""
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    emulator = as_emulator(model)
     if emulator.study.direction != "simulate":
         raise StudyError(
             f"study {emulator.study.name!r} learned GEN given RECO (direction: unfold); use"

@@ -87,8 +87,9 @@ def simulate(
     }
     if shard or scheduler:
         number, of = numbers_of(shard) if shard else (-1, shards)
+        emulator = simulating(model)
         manifest = planned(
-            simulating(model),
+            emulator,
             model,
             files,
             output,
@@ -108,7 +109,7 @@ def simulate(
                 progress=progress,
             )
         return make_shard(
-            model,
+            emulator if workers == 1 else model,
             manifest.shard(number),
             options,
             chunk=chunk,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.verbs.stream import CHUNK, Streamed, stream
 
 if TYPE_CHECKING:
@@ -86,5 +86,5 @@ def unfold(
 
 def unfolding(model: Emulator | str | Path) -> Emulator:
     """Return what gives GEN for RECO; EmulatorError where an emulator runs one way only."""
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    emulator = as_emulator(model)
     return emulator.backward()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen2reco.emulator import Emulator, load_emulator
+from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.errors import OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events, write_events
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
@@ -130,7 +130,7 @@ def validate(
             f"split must be one of {', '.join(SPLITS)}, not {split!r}.{nearest(split, SPLITS)}"
         )
     check_free(output, overwrite=overwrite)
-    emulator = model if isinstance(model, Emulator) else load_emulator(model)
+    emulator = as_emulator(model)
     study = emulator.study
     source = open_events(files, tree=study.input.tree, units=study.input.units)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
