@@ -1,17 +1,20 @@
 """Exported networks beside Python on one core: `python benchmarks/export.py --model MODEL`.
 
 Rows per second of the chain from GEN features to RECO features: Python as `simulate` runs it,
-ONNX Runtime and AOTInductor, medians of interleaved repeats; and how far each is from Python on
-reference rows, as at export.
+ONNX Runtime (float32 and float64) and AOTInductor, medians of interleaved repeats; and how far each
+is from Python on reference rows, as at export. `--whole MODEL` exports every part of another
+emulator, with the precision that the check asks for.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="an emulator of wjet")
     parser.add_argument("--part", default="event")
+    parser.add_argument("--whole", type=Path, help="an emulator of hmumu, of which all parts")
     arguments = parser.parse_args()
     import onnxruntime
     import torch
@@ -41,30 +45,46 @@ def main() -> None:
     trained = emulator.part(arguments.part)
     chain = PartChain(trained)
     table = tables_of(emulator, reference_gen(arguments.model), replicas=8)[arguments.part]
-    rows = references(trained, chain, table, 0)
+    rows = references(trained, chain, table)
     result: dict = {"model": emulator.digest, "part": arguments.part, "formats": {}}
     with tempfile.TemporaryDirectory() as scratch:
         files = {}
-        for name, suffix in (("onnx", "onnx"), ("aoti", "pt2")):
+        for name, file_format, precision in (
+            ("onnx", "onnx", "float32"),
+            ("onnx_float64", "onnx", "float64"),
+            ("aoti", "aoti", "float32"),
+        ):
             begin = time.process_time()
             made = export(
                 arguments.model,
                 Path(scratch) / name,
-                file_format=name,
+                file_format=file_format,
+                precision=precision,
                 parts=[arguments.part],
             )
-            files[name] = made.path / f"{arguments.part}.{suffix}"
+            files[name] = made.path / made.files[arguments.part]
             result["formats"][name] = {
                 "export_cpu_seconds": time.process_time() - begin,
                 "bytes": files[name].stat().st_size,
                 "agreement": asdict(made.agreements[arguments.part]),
             }
             print(name, result["formats"][name], flush=True)
+        if arguments.whole:
+            made = export(arguments.whole, Path(scratch) / "whole", file_format="onnx")
+            document = json.loads((made.path / "export.json").read_text())
+            kept = ("precision", "check", "float32_from_float64")
+            result["whole_events"] = {"model": document["model"]} | {
+                part["name"]: {name: part[name] for name in kept} for part in document["parts"]
+            }
+            print(made, flush=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            files["onnx"], options, providers=["CPUExecutionProvider"]
-        )
+        sessions = {
+            name: onnxruntime.InferenceSession(
+                files[name], options, providers=["CPUExecutionProvider"]
+            )
+            for name in ("onnx", "onnx_float64")
+        }
         network = torch._inductor.aoti_load_package(str(files["aoti"]))  # noqa: SLF001
 
         def python(index: np.ndarray) -> None:
@@ -73,14 +93,19 @@ def main() -> None:
             sampled = sample_rows(trained.members[0], encoded, rows.noise[index])
             trained.features.decode_target(sampled, some)
 
-        def onnx(index: np.ndarray) -> None:
-            session.run(None, {"gen": rows.gen[index], "noise": rows.noise[index]})
+        def onnx(index: np.ndarray, name: str = "onnx") -> None:
+            sessions[name].run(None, {"gen": rows.gen[index], "noise": rows.noise[index]})
 
         def aoti(index: np.ndarray) -> None:
             with torch.inference_mode():
                 network(torch.from_numpy(rows.gen[index]), torch.from_numpy(rows.noise[index]))
 
-        runs = {"python": python, "onnx": onnx, "aoti": aoti}
+        runs = {
+            "python": python,
+            "onnx": onnx,
+            "onnx_float64": partial(onnx, name="onnx_float64"),
+            "aoti": aoti,
+        }
         rates: dict = {}
         for batch in BATCHES:
             index = np.arange(batch) % len(rows.gen)
