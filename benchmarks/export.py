@@ -70,13 +70,7 @@ def main() -> None:
             }
             print(name, result["formats"][name], flush=True)
         if arguments.whole:
-            made = export(arguments.whole, Path(scratch) / "whole", file_format="onnx")
-            document = json.loads((made.path / "export.json").read_text())
-            kept = ("precision", "check", "float32_from_float64")
-            result["whole_events"] = {"model": document["model"]} | {
-                part["name"]: {name: part[name] for name in kept} for part in document["parts"]
-            }
-            print(made, flush=True)
+            result["whole_events"] = every_part(arguments.whole, Path(scratch) / "whole")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         sessions = {
@@ -125,6 +119,18 @@ def main() -> None:
         "gflops": gflops(3),
     }
     record("export", result)
+
+
+def every_part(model: Path, folder: Path) -> dict:
+    """Export all parts of an emulator and return how far each is from Python."""
+    from gen2reco import export
+
+    made = export(model, folder, file_format="onnx")
+    print(made, flush=True)
+    document = json.loads((folder / "export.json").read_text())
+    kept = ("precision", "check", "float32_from_float64")
+    parts = {part["name"]: {name: part[name] for name in kept} for part in document["parts"]}
+    return {"model": document["model"]} | parts
 
 
 if __name__ == "__main__":
