@@ -13,7 +13,8 @@ from gen2reco.errors import TrainingError, WorkerError
 from gen2reco.models.protocol import Batch
 from gen2reco.rng import Keys, hash_fraction
 from gen2reco.training.feed import generator
-from gen2reco.training.loop import fit, fresh_model
+from gen2reco.training.loop import fit
+from gen2reco.training.seeds import fresh_model
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:

@@ -11,27 +11,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gen2reco.errors import TrainingError
-from gen2reco.rng import hash64
 from gen2reco.training.average import WeightAverage
 from gen2reco.training.checkpoint import (
     BOARD,
     LOG,
-    Checkpoint,
     fingerprint,
     load_checkpoint,
     make_room,
     save_checkpoint,
 )
 from gen2reco.training.devices import choose_device, cuda_index, to_device
-from gen2reco.training.evaluate import weighted_loss
 from gen2reco.training.feed import Feed, check_rows
 from gen2reco.training.group import current_group
 from gen2reco.training.health import against_divergence
 from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
-from gen2reco.training.measures import distribution_measures
+from gen2reco.training.judge import judge
 from gen2reco.training.optimizers import objectives
 from gen2reco.training.progress import Progress
 from gen2reco.training.schedules import learning_rate
+from gen2reco.training.seeds import stream
+from gen2reco.training.state import snapshot, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +95,7 @@ def fit(
             device, or a checkpoint of another fit.
         OutputExistsError: the folder holds a fit and neither `resume` nor `overwrite` is set.
     """
-    run = _Run(model, train, validation, settings, member=member, repeats=repeats)
+    run = Run(model, train, validation, settings, member=member, repeats=repeats)
     run.folder, run.monitor = folder, monitor
     run.progress = progress if run.group.first else None
     # Processes that save at moments of their own could not go on together.
@@ -108,14 +107,7 @@ def fit(
     return run.run()
 
 
-def fresh_model(build: Callable[[], Model], *, seed: int, member: int = 0) -> Model:
-    """Build a model whose random initial weights depend on (seed, member) alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_stream("initial weights", seed, member))
-        return build()
-
-
-class _Run:
+class Run:
     """One fit in progress; every attribute that changes from step to step is in the checkpoint."""
 
     folder: Path
@@ -169,7 +161,7 @@ class _Run:
         """Restore, train to the end, leave the best weights in the model."""
         with torch.random.fork_rng(devices=cuda_index(self.device)):
             own = () if self.group.alone else (self.group.rank,)
-            torch.manual_seed(_stream("training", self.settings.seed, self.member, *own))
+            torch.manual_seed(stream("training", self.settings.seed, self.member, *own))
             self.restore()
             if not self.group.alone:
                 self.group.check_agree("their step", self.step)
@@ -245,7 +237,14 @@ class _Run:
         self.take_time()
         training_seconds = max(self.epoch_seconds, 1e-9)
         with self.average.in_place() if self.average else nullcontext():
-            validation, measures, monitored = self.evaluate()
+            validation, measures, monitored = judge(
+                self.model,
+                self.validation,
+                self.settings,
+                monitor=self.monitor,
+                epoch=self.epoch + 1,
+                group=self.group,
+            )
             if monitored < self.best or self.settings.keep == "last":
                 self.best, self.best_epoch = monitored, self.epoch + 1
                 state = self.model.state_dict()
@@ -273,40 +272,6 @@ class _Run:
             entry.write(record)
         self.save()
         self.report("epoch")
-
-    def evaluate(self) -> tuple[dict[str, float], dict[str, float], float]:
-        """Return the validation loss of every objective, measures, and the monitored quantity.
-
-        Families whose loss draws random numbers meet the same ones every epoch, so that epochs
-        compare fairly.
-        """
-        self.model.eval()
-        losses = {}
-        with torch.no_grad(), torch.random.fork_rng(devices=cuda_index(self.device)):
-            for objective in self.objectives:
-                torch.manual_seed(_stream("validation", self.settings.seed))
-                losses[objective.name] = weighted_loss(
-                    self.model, self.validation, objective.name, self.settings.batch
-                )
-            torch.manual_seed(_stream("validation", self.settings.seed))
-            measures = dict(self.model.measures(self.validation))
-            monitored = losses[self.objectives[0].name]
-            if self.settings.monitor == "distributions":
-                found = distribution_measures(self.model, self.validation, seed=self.settings.seed)
-                measures |= found
-                monitored = sum(found.values())
-            if self.monitor is not None:
-                monitored = float(self.monitor(self.model))
-        if not self.group.alone:
-            *agreed, monitored = self.group.of_first([*losses.values(), monitored])
-            losses = dict(zip(losses, agreed, strict=True))
-        for what, value in {**losses, "monitored quantity": monitored}.items():
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the {what} on the validation rows is {value} after epoch {self.epoch + 1}. "
-                    f"{against_divergence(self.settings, self.validation)}"
-                )
-        return losses, measures, monitored
 
     def tick(self) -> None:
         """Look at the losses, report, and save where it is time."""
@@ -370,54 +335,12 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint; of a finished fit the best weights alone."""
-        names = ("epoch", "position", "step", "best_epoch", "skipped", "seconds", "epoch_seconds")
-        state = {name: getattr(self, name) for name in (*names, "done")}
-        state["best"] = self.best if self.history else None
-        state["history"] = [epoch.as_dict() for epoch in self.history]
-        tensors = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-        if not self.done:
-            tensors |= {f"model.{name}": t for name, t in self.model.state_dict().items()}
-            for objective in self.objectives:
-                tensors |= {f"moments.{name}": t for name, t in objective.state().items()}
-            if self.average is not None:
-                tensors |= {f"average.{name}": t for name, t in self.average.state().items()}
-            tensors["losses"] = self.losses
-            tensors["random.cpu"] = torch.get_rng_state()
-            if self.device.type == "cuda":
-                tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(self.folder, Checkpoint(self.fingerprint, state, tensors))
+        save_checkpoint(self.folder, snapshot(self))
         self.saved = time.perf_counter()
 
     def restore(self) -> None:
         """Take up the folder's checkpoint, if there is one."""
         checkpoint = load_checkpoint(self.folder, self.fingerprint)
-        if checkpoint is None:
-            return
-        state, tensors = checkpoint.state, checkpoint.tensors
-        self.history = [Epoch(**record) for record in state.pop("history")]
-        best = state.pop("best")
-        self.best = math.inf if best is None else best
-        for name, value in state.items():
-            setattr(self, name, value)
-        self.best_weights = _under("best.", tensors)
-        log.info("%s: resumed after %d epochs and %d steps", self.folder, self.epoch, self.step)
-        if self.done:
-            return
-        self.model.load_state_dict(_under("model.", tensors))
-        for objective in self.objectives:
-            objective.restore(_under("moments.", tensors))
-        if self.average is not None:
-            self.average.restore(_under("average.", tensors))
-        self.losses.copy_(tensors["losses"])
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-
-
-def _stream(*purpose: str | int) -> int:
-    """Seed of torch's generator for a purpose."""
-    return hash64("gen2reco.training", *purpose) >> 1
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if checkpoint is not None:
+            take_up(self, checkpoint)
+            log.info("%s: resumed after %d epochs and %d steps", self.folder, self.epoch, self.step)
