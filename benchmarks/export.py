@@ -35,7 +35,7 @@ def main() -> None:
     import onnxruntime
     import torch
 
-    from gen2reco import export, load_emulator
+    from gen2reco import load_emulator
     from gen2reco.emulator.blocks import sample_rows
     from gen2reco.portable.chain import PartChain
     from gen2reco.portable.reference import reference_gen, references, tables_of
@@ -48,27 +48,7 @@ def main() -> None:
     rows = references(trained, chain, table)
     result: dict = {"model": emulator.digest, "part": arguments.part, "formats": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        files = {}
-        for name, file_format, precision in (
-            ("onnx", "onnx", "float32"),
-            ("onnx_float64", "onnx", "float64"),
-            ("aoti", "aoti", "float32"),
-        ):
-            begin = time.process_time()
-            made = export(
-                arguments.model,
-                Path(scratch) / name,
-                file_format=file_format,
-                precision=precision,
-                parts=[arguments.part],
-            )
-            files[name] = made.path / made.files[arguments.part]
-            result["formats"][name] = {
-                "export_cpu_seconds": time.process_time() - begin,
-                "bytes": files[name].stat().st_size,
-                "agreement": asdict(made.agreements[arguments.part]),
-            }
-            print(name, result["formats"][name], flush=True)
+        files = exported(arguments.model, arguments.part, Path(scratch), result["formats"])
         if arguments.whole:
             result["whole_events"] = every_part(arguments.whole, Path(scratch) / "whole")
         options = onnxruntime.SessionOptions()
@@ -119,6 +99,30 @@ def main() -> None:
         "gflops": gflops(3),
     }
     record("export", result)
+
+
+def exported(model: Path, part: str, folder: Path, formats: dict) -> dict[str, Path]:
+    """Export a part in each way, note how that went, and return the files."""
+    from gen2reco import export
+
+    files = {}
+    for name, file_format, precision in (
+        ("onnx", "onnx", "float32"),
+        ("onnx_float64", "onnx", "float64"),
+        ("aoti", "aoti", "float32"),
+    ):
+        begin = time.process_time()
+        made = export(
+            model, folder / name, file_format=file_format, precision=precision, parts=[part]
+        )
+        files[name] = made.path / made.files[part]
+        formats[name] = {
+            "export_cpu_seconds": time.process_time() - begin,
+            "bytes": files[name].stat().st_size,
+            "agreement": asdict(made.agreements[part]),
+        }
+        print(name, formats[name], flush=True)
+    return files
 
 
 def every_part(model: Path, folder: Path) -> dict:

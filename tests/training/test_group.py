@@ -12,6 +12,7 @@ from training_toy import SHAPE, Toy
 
 from gen2reco import info
 from gen2reco.errors import TrainingError
+from gen2reco.models.nn.momenta import Particle
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.models.quantile import QuantileConfig
 from gen2reco.models.transport import TransportConfig
@@ -92,7 +93,7 @@ def test_a_process_without_rows_of_a_batch_adds_nothing():
     [
         lambda: Toy(norm=True),
         lambda: QuantileConfig(derived="none").build(SHAPE),
-        lambda: TransportConfig().build(Shape(3, 3)),
+        lambda: TransportConfig(gen=(Particle(),), reco=(Particle(),)).build(Shape(3, 3)),
     ],
 )
 def test_losses_that_are_no_sums_over_rows_are_refused(build):
