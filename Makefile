@@ -3,7 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+# Headers of ONNX Runtime's C++ API, for an example that is compiled in a test. Python's package has the
+# library without them; a package for Unity bundles both (MIT).
+HEADERS := $(VENV)/include/onnxruntime/onnxruntime_cxx_api.h
+HEADERS_FROM := com.github.asus4.onnxruntime@0.4.9
+
+.PHONY: demo test lint docs headers clean
 .DELETE_ON_ERROR:
 
 # CPU torch first: a bare `torch` would bring gigabytes of GPU libraries.
@@ -23,6 +28,13 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+headers: $(HEADERS)
+
+$(HEADERS): $(VENV)/.dev
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent $(HEADERS_FROM) && tar xzmf *.tgz --strip-components=7 --wildcards '*/ios-arm64/*/Headers/*.h' && rm *.tgz
+	test -f $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,17 +1,20 @@
 """Exported networks beside Python on one core: `python benchmarks/export.py --model MODEL`.
 
 Rows per second of the chain from GEN features to RECO features: Python as `simulate` runs it,
-ONNX Runtime and AOTInductor, medians of interleaved repeats; and how far each is from Python on
-reference rows, as at export.
+ONNX Runtime (float32 and float64) and AOTInductor, medians of interleaved repeats; and how far each
+is from Python on reference rows, as at export. `--whole MODEL` exports every part of another
+emulator, with the precision that the check asks for.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -27,11 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="an emulator of wjet")
     parser.add_argument("--part", default="event")
+    parser.add_argument("--whole", type=Path, help="an emulator of hmumu, of which all parts")
     arguments = parser.parse_args()
     import onnxruntime
     import torch
 
-    from gen2reco import export, load_emulator
+    from gen2reco import load_emulator
     from gen2reco.emulator.blocks import sample_rows
     from gen2reco.portable.chain import PartChain
     from gen2reco.portable.reference import reference_gen, references, tables_of
@@ -41,30 +45,20 @@ def main() -> None:
     trained = emulator.part(arguments.part)
     chain = PartChain(trained)
     table = tables_of(emulator, reference_gen(arguments.model), replicas=8)[arguments.part]
-    rows = references(trained, chain, table, 0)
+    rows = references(trained, chain, table)
     result: dict = {"model": emulator.digest, "part": arguments.part, "formats": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        files = {}
-        for name, suffix in (("onnx", "onnx"), ("aoti", "pt2")):
-            begin = time.process_time()
-            made = export(
-                arguments.model,
-                Path(scratch) / name,
-                file_format=name,
-                parts=[arguments.part],
-            )
-            files[name] = made.path / f"{arguments.part}.{suffix}"
-            result["formats"][name] = {
-                "export_cpu_seconds": time.process_time() - begin,
-                "bytes": files[name].stat().st_size,
-                "agreement": asdict(made.agreements[arguments.part]),
-            }
-            print(name, result["formats"][name], flush=True)
+        files = exported(arguments.model, arguments.part, Path(scratch), result["formats"])
+        if arguments.whole:
+            result["whole_events"] = every_part(arguments.whole, Path(scratch) / "whole")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            files["onnx"], options, providers=["CPUExecutionProvider"]
-        )
+        sessions = {
+            name: onnxruntime.InferenceSession(
+                files[name], options, providers=["CPUExecutionProvider"]
+            )
+            for name in ("onnx", "onnx_float64")
+        }
         network = torch._inductor.aoti_load_package(str(files["aoti"]))  # noqa: SLF001
 
         def python(index: np.ndarray) -> None:
@@ -73,14 +67,19 @@ def main() -> None:
             sampled = sample_rows(trained.members[0], encoded, rows.noise[index])
             trained.features.decode_target(sampled, some)
 
-        def onnx(index: np.ndarray) -> None:
-            session.run(None, {"gen": rows.gen[index], "noise": rows.noise[index]})
+        def onnx(index: np.ndarray, name: str = "onnx") -> None:
+            sessions[name].run(None, {"gen": rows.gen[index], "noise": rows.noise[index]})
 
         def aoti(index: np.ndarray) -> None:
             with torch.inference_mode():
                 network(torch.from_numpy(rows.gen[index]), torch.from_numpy(rows.noise[index]))
 
-        runs = {"python": python, "onnx": onnx, "aoti": aoti}
+        runs = {
+            "python": python,
+            "onnx": onnx,
+            "onnx_float64": partial(onnx, name="onnx_float64"),
+            "aoti": aoti,
+        }
         rates: dict = {}
         for batch in BATCHES:
             index = np.arange(batch) % len(rows.gen)
@@ -100,6 +99,42 @@ def main() -> None:
         "gflops": gflops(3),
     }
     record("export", result)
+
+
+def exported(model: Path, part: str, folder: Path, formats: dict) -> dict[str, Path]:
+    """Export a part in each way, note how that went, and return the files."""
+    from gen2reco import export
+
+    files = {}
+    for name, file_format, precision in (
+        ("onnx", "onnx", "float32"),
+        ("onnx_float64", "onnx", "float64"),
+        ("aoti", "aoti", "float32"),
+    ):
+        begin = time.process_time()
+        made = export(
+            model, folder / name, file_format=file_format, precision=precision, parts=[part]
+        )
+        files[name] = made.path / made.files[part]
+        formats[name] = {
+            "export_cpu_seconds": time.process_time() - begin,
+            "bytes": files[name].stat().st_size,
+            "agreement": asdict(made.agreements[part]),
+        }
+        print(name, formats[name], flush=True)
+    return files
+
+
+def every_part(model: Path, folder: Path) -> dict:
+    """Export all parts of an emulator and return how far each is from Python."""
+    from gen2reco import export
+
+    made = export(model, folder, file_format="onnx")
+    print(made, flush=True)
+    document = json.loads((folder / "export.json").read_text())
+    kept = ("precision", "check", "float32_from_float64")
+    parts = {part["name"]: {name: part[name] for name in kept} for part in document["parts"]}
+    return {"model": document["model"]} | parts
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from gen2reco.errors import StudyError
 from gen2reco.models.classifier import MOST_COMBINATIONS
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.study import Training
-from gen2reco.training.loop import fit, fresh_model
+from gen2reco.training import fit, fresh_model
 
 SEEN = ((0, 0), (1, 2), (0, 1))
 SHAPE = Shape(2, 3, (2, 3), SEEN)

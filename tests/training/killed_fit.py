@@ -20,8 +20,7 @@ import torch._dynamo  # optimisers load it; once here instead of in every child
 sys.path.insert(0, str(Path(__file__).parent))
 from training_toy import Toy, settings, toy_rows
 
-from gen2reco.training import checkpoint
-from gen2reco.training.loop import fit, fresh_model
+from gen2reco.training import checkpoint, fit, fresh_model
 
 EPOCHS = 12
 

@@ -7,8 +7,7 @@ import torch
 from training_toy import SHAPE, settings, toy_rows
 
 from gen2reco import models
-from gen2reco.training import loop
-from gen2reco.training.loop import fit, fresh_model
+from gen2reco.training import fit, fresh_model, loop
 
 BASELINES = {
     "flashsim": {"kind": "flashsim", "blocks": 2, "width": 16, "bins": 8, "dropout": 0.1},

@@ -8,9 +8,8 @@ import torch
 from training_toy import SHAPE, settings, toy_rows
 
 from gen2reco.models.flow import FlowConfig
-from gen2reco.training import loop
+from gen2reco.training import fit, fresh_model, loop
 from gen2reco.training.health import check_health
-from gen2reco.training.loop import fit, fresh_model
 
 TRAIN, VALIDATION = toy_rows(12_000, seed=1), toy_rows(6000, seed=2)
 ENTROPY = sum(math.log(width) for width in (0.5, 0.5 / 1.667)) + math.log(2 * math.pi * math.e)

@@ -7,9 +7,9 @@ from training_toy import SHAPE, Toy, settings, toy_rows
 
 from gen2reco.models.classifier import ClassifierConfig
 from gen2reco.models.protocol import Batch, Shape
+from gen2reco.training import fit, fresh_model
 from gen2reco.training.health import check_health
 from gen2reco.training.history import Epoch
-from gen2reco.training.loop import fit, fresh_model
 
 TRAIN, VALIDATION = toy_rows(4000, seed=1), toy_rows(2000, seed=2)
 GOOD_CURVE = [3.0, 2.0, 1.5, 1.3, 1.25, 1.23, 1.225, 1.224]

@@ -7,10 +7,10 @@ from training_toy import Toy, settings, toy_rows
 
 from gen2reco.errors import OutputExistsError, TrainingError
 from gen2reco.models.protocol import Batch
+from gen2reco.training import fit, fresh_model
 from gen2reco.training.checkpoint import CHECKPOINT, LOG
 from gen2reco.training.evaluate import weighted_loss
 from gen2reco.training.history import read_history
-from gen2reco.training.loop import fit, fresh_model
 
 TRAIN, VALIDATION = toy_rows(3000, seed=1), toy_rows(1500, seed=2)
 

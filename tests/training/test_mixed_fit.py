@@ -14,9 +14,8 @@ from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rng import Keys, noise
 from gen2reco.rows.tables import Table
 from gen2reco.study import Part
-from gen2reco.training import loop
+from gen2reco.training import fit, fresh_model, loop
 from gen2reco.training.health import check_health
-from gen2reco.training.loop import fit, fresh_model
 from gen2reco.validation.distances import wasserstein
 
 PART = Part.model_validate(

@@ -9,6 +9,7 @@ import pytest
 
 from gen2reco import compare, load_emulator, open_events, simulate, validate
 from gen2reco.validation.distances import wasserstein
+from gen2reco.validation.report import read_report
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import EventSamples
 from gen2reco.verbs.judged import read_judged
@@ -49,6 +50,45 @@ def test_validate_streams_all_events_and_judges_the_rest_on_a_subsample(judged):
     assert 420 < streamed.rows < 600
     assert "all events" in str(found)
     assert "streamed.json" in json.dumps(document)
+
+
+def test_the_page_shows_what_was_streamed(judged):
+    _, report, found = judged
+    page = (report / "index.html").read_text()
+    assert '<h2 id="streamed">All events</h2>' in page
+    assert '<a href="#streamed">' in page
+    section = page[page.index('id="streamed"') : page.index('id="quantities"')]
+    assert section.count('<th scope="row">') == len(found.streamed.quantities)
+    assert section.count("<figure") == len(found.streamed.quantities)
+    assert (report / "plots" / "streamed-quantity-MET_pt.png").stat().st_size > 5000
+    assert read_report(report).streamed.quantities[0].shape == found.streamed.quantities[0].shape
+
+
+def test_bins_hold_all_weights_and_whole_numbers_have_bins_of_their_own():
+    random = np.random.default_rng(1)
+    streaming = Streaming({"pt": 1.0})
+    values = random.normal(91, 3, 20_000)
+    ratio = random.normal(1, 0.05, 20_000)
+    counts = random.poisson(3, 20_000).astype(float)
+    weight = random.uniform(0.5, 1.5, 20_000)
+    for side, factor in (("full_a", 1.0), ("fast", 2.0)):
+        quantities = {"mass": values, "jets": counts}
+        streaming.add(side, 20_000, factor * weight, quantities, {"pt": ratio})
+    shapes = {one.name: one.shape for one in streaming.result(0).quantities}
+    assert shapes["jets"].edges[:3] == (-0.5, 0.5, 1.5)
+    exact = [weight[counts == k].sum() for k in range(len(shapes["jets"].full))]
+    assert shapes["jets"].full == pytest.approx(exact)
+    for name, numbers in (("mass", values), ("pt", ratio)):
+        shape = shapes[name]
+        assert sum(shape.outside) == pytest.approx(0.004, abs=0.001)
+        assert shape.fast == pytest.approx(shape.full)  # scaled to FullSim
+        centre = 0.5 * (np.array(shape.edges[1:]) + np.array(shape.edges[:-1]))
+        found = np.average(centre, weights=shape.full)
+        assert found == pytest.approx(numbers.mean(), abs=0.02 * numbers.std())
+        exact = np.histogram(numbers, shape.edges, weights=weight)[0]
+        assert np.abs(np.array(shape.full) - exact).max() < 0.05 * exact.max()
+        error = np.sqrt(np.array(shape.full_variance).sum())
+        assert error == pytest.approx(np.sqrt((weight**2).sum()), rel=0.01)
 
 
 def test_files_and_chunks_do_not_matter(small_emulator, table, judged, tmp_path, monkeypatch):

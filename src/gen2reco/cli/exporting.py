@@ -33,6 +33,13 @@ def export(
         list[str] | None, typer.Option("--part", help="A part to write; default: all.")
     ] = None,
     member: Annotated[int, typer.Option(min=0, help="Member of the ensemble.")] = 0,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Of a network's arithmetic: float32 as in simulate, float64, or auto: float64 for"
+            " parts whose float32 network does not pass the check."
+        ),
+    ] = "auto",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,6 +54,7 @@ def export(
         by=by or (),
         parts=parts or (),
         member=member,
+        precision=precision,  # type: ignore[arg-type]
         overwrite=overwrite,
     )
     show(result, as_json)

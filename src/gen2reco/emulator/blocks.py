@@ -23,17 +23,19 @@ def sample_rows(model: Model, condition: np.ndarray, noise: np.ndarray) -> np.nd
         noise: random numbers, float32 [rows, model.noise.width].
 
     Returns:
-        Encoded targets, float32 [rows, targets].
+        Encoded targets [rows, targets], in the precision of the network.
     """
     rows = len(condition)
-    sampled = np.empty((rows, model.shape.targets), dtype=np.float32)
-    device = next(model.parameters()).device
+    weights = next(model.parameters())
+    device, dtype = weights.device, weights.dtype
+    double = dtype == torch.float64
+    sampled = np.empty((rows, model.shape.targets), np.float64 if double else np.float32)
     with torch.inference_mode():
         for start in range(0, rows, BLOCK):
             stop = min(start + BLOCK, rows)
             block = model.sample(
-                torch.from_numpy(_padded(condition, start, stop)).to(device),
-                torch.from_numpy(_padded(noise, start, stop)).to(device),
+                torch.from_numpy(_padded(condition, start, stop)).to(device, dtype),
+                torch.from_numpy(_padded(noise, start, stop)).to(device, dtype),
             )
             sampled[start:stop] = block[: stop - start].cpu().numpy()
     return sampled

@@ -17,7 +17,7 @@ from gen2reco.features.transforms import EDGE, GEN, NOISE, SUPPLIED, parse
 from gen2reco.rng import noise
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,6 +68,7 @@ class PartFeatures:
         *,
         plain: Collection[str] = (),
         levels: bool = False,
+        gather: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
     ) -> PartFeatures:
         """Fit conditions and targets of a part.
 
@@ -79,25 +80,32 @@ class PartFeatures:
                 family that normalises inside its network.
             levels: True for a family that has discrete columns: flags and categories become their
                 ranks, point masses levels; else noise makes numbers of both.
+            gather: where several processes have some of the rows each: joins a column of all of
+                them, in every one. Columns are joined when they are looked at and not kept, and
+                the outcome is that of one process with all rows.
 
         Raises:
             StudyError: the table is empty, or a transform is wrong or cannot take the values.
         """
         check_transforms(part)
-        if not len(table):
+        joined = gather or (lambda column: column)
+        rows = len(joined(table.entry))
+        if not rows:
             raise StudyError(f"part {part.name}: there are no rows to fit its features to")
-        sides = {side: getattr(table, side) for side in ("condition", "relative_to", "given")}
         ranges = {
-            (side, name): Range.fit(column)
-            for side, columns in sides.items()
-            for name, column in columns.items()
+            (side, name): Range.fit(joined(column))
+            for side in ("condition", "relative_to", "given")
+            for name, column in getattr(table, side).items()
         }
-        sound = {key: ranges[key].mend(sides[key[0]][key[1]]) for key in ranges}
-        given = {name: column for (side, name), column in sound.items() if side == "given"}
+
+        def sound(side: str, name: str) -> Numbers:
+            return ranges[side, name].mend(joined(getattr(table, side)[name]))
+
+        given = {name: sound("given", name) for name in table.given}
         conditions, blocks, findings = [], [], []
         for item in part.condition:
             where = f"part {part.name}, condition {item.name}"
-            values = sound["condition", item.name]
+            values = sound("condition", item.name)
             column, found = fit_condition(
                 item, values, given, where, standardize="condition" not in plain
             )
@@ -108,11 +116,12 @@ class PartFeatures:
         lane = 0
         ranks = []
         for one in wanted:
-            columns = {**given, NOISE: lanes[lane : lane + len(one.names)].T}
+            own = [joined(column) for column in lanes[lane : lane + len(one.names)]]
+            columns = {**given, NOISE: _stack(own)}
             lane += len(one.names)
             if one.relative:
-                columns[GEN] = _stack([sound["relative_to", name] for name in one.names])
-            reco = _stack([table.target[name] for name in one.names])
+                columns[GEN] = _stack([sound("relative_to", name) for name in one.names])
+            reco = _stack([joined(table.target[name]) for name in one.names])
             block, found = fit_block(one, reco, columns, standardize="target" not in plain)
             blocks.append(block)
             findings += found
@@ -129,7 +138,7 @@ class PartFeatures:
             standardize="condition" not in plain,
             levels=levels,
             combinations=tuple(map(tuple, seen.tolist())),
-            shares=tuple((counts / len(table)).tolist()),
+            shares=tuple((counts / rows).tolist()),
         )
 
     @property

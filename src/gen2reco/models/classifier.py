@@ -129,7 +129,8 @@ class Classifier(Model):
 
     def _logits(self, condition: Tensor) -> Tensor:
         constant = condition.new_ones(condition.shape[0], 1)
-        return self.layers(condition if self.shape.conditions else constant)  # type: ignore[no-any-return]
+        logits: Tensor = self.layers(condition if self.shape.conditions else constant)
+        return logits.to(condition.dtype)  # logarithms need more than half precision
 
 
 def _combinations(shape: Shape) -> Tensor:

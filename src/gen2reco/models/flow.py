@@ -79,7 +79,7 @@ class Flow(Model):
         self.networks = nn.Parameter(pack([coupling.fresh() for coupling in self._couplings()]))
         self.location = nn.Parameter(torch.zeros(shape.targets))
         self.log_scale = nn.Parameter(torch.zeros(shape.targets))
-        self._reported = ""
+        self._reported: set[str] = set()
         self._held: Passes | None = None
         self._addresses: list[int] = []
 
@@ -139,7 +139,7 @@ class Flow(Model):
         return state.t()
 
     def mode(self, like: Tensor) -> Mode:
-        """Return how rows like this tensor are computed, and log it when it changes.
+        """Return how rows like this tensor are computed, and log it the first time.
 
         Raises:
             StudyError: the settings demand compiled mode where it cannot be had.
@@ -151,8 +151,8 @@ class Flow(Model):
             )
         mode: Mode = "eager" if obstacle or self.config.mode == "eager" else "compiled"
         report = f"flow runs in mode {mode}" + (f": {obstacle}" if obstacle else "")
-        if report != self._reported:
-            self._reported = report
+        if report not in self._reported:
+            self._reported.add(report)
             logger.info(report)
         return mode
 
@@ -163,6 +163,8 @@ class Flow(Model):
             return f"the model is {self.location.dtype} and the data {like.dtype}"
         if torch.compiler.is_compiling():
             return "the model is being exported"
+        if torch.is_autocast_enabled("cpu"):
+            return "products are in half precision"
         return "" if lanes.supported() else "this processor has no fused multiply-add"
 
     def _read(self, condition: Tensor) -> Tensor:
@@ -180,7 +182,8 @@ class Flow(Model):
         self, coupling: Coupling, network: Network, state: Tensor, condition: Tensor
     ) -> Tensor:
         activation, dropout = self.config.activation, self.config.dropout
-        return coupling.raw(network, state, condition, activation=activation, dropout=dropout)
+        raw = coupling.raw(network, state, condition, activation=activation, dropout=dropout)
+        return raw.to(state.dtype)  # splines need more than the half precision of an autocast
 
     def _passes(self) -> Passes:
         rows = [rows for pair in self._couplings() for rows in (pair.kept, pair.moved)]

@@ -126,6 +126,12 @@ class Model(nn.Module, ABC):
         return {"loss": list(self.parameters())}
 
     @property
+    def couples_rows(self) -> bool:
+        """Whether the loss of a row depends on the others in its batch, as batch norms make it."""
+        norms = nn.modules.batchnorm._BatchNorm  # noqa: SLF001
+        return any(isinstance(module, norms) for module in self.modules())
+
+    @property
     def pace(self) -> float:
         """Factor on the learning rate of the present step, for families that learn in stages."""
         return 1.0

@@ -152,6 +152,11 @@ class Transport(Model):
             "encoder": list(self.encoder.parameters()),
         }
 
+    @property
+    def couples_rows(self) -> bool:
+        """True: distances are between the samples of a whole batch."""
+        return True
+
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
         """Return the loss of a batch whose targets and conditions are no pairs.
 

@@ -1,13 +1,15 @@
 """One part of an emulator as a single network: GEN features in physics units to RECO features.
 
-Transforms run in float64 and networks in float32, as in `Emulator.simulate`; what goes in and comes
-out is float32, which is what frameworks hand over. Random numbers are an input.
+Transforms run in float64 and networks in float32, as in `Emulator.simulate`, or in float64 too;
+what goes in and comes out is float32, which is what frameworks hand over. Random numbers are an
+input.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from gen2reco.features.domain import Range
     from gen2reco.features.targets import TargetBlock
     from gen2reco.rows.tables import Table
+
+Precision = Literal["float32", "float64"]
+"""Of the arithmetic of a network."""
 
 Column = tuple[str, str]
 """Side of a table (`condition`, `relative_to`, `given`) and name of the column."""
@@ -98,15 +103,20 @@ class PartChain(nn.Module):
     Args:
         trained: the part.
         member: of its ensemble.
+        precision: of the network; float64 makes a copy of it.
 
     Attributes:
         inputs: what goes in, in order.
         outputs: names of what comes out, in order.
     """
 
-    def __init__(self, trained: TrainedPart, member: int = 0) -> None:
+    def __init__(
+        self, trained: TrainedPart, member: int = 0, precision: Precision = "float32"
+    ) -> None:
         super().__init__()
-        self.model = trained.members[member]
+        self.precision: Precision = precision
+        network = trained.members[member]
+        self.model = deepcopy(network).double() if precision == "float64" else network
         self._features = row_features(trained)
         self.inputs, self._constants = inputs_of(trained)
         self.outputs = tuple(name for block in self._features.blocks for name in block.names)
@@ -131,6 +141,8 @@ class PartChain(nn.Module):
             for column in features.conditions
         ]
         condition = torch.stack(encoded, 1).float() if encoded else gen.new_zeros(gen.shape[0], 0)
+        if self.precision == "float64":
+            condition, noise = condition.double(), noise.double()
         drawn = self.model.sample(condition, noise).double()
         made = [
             self._decoded(block, wide, drawn[:, numbers], drawn[:, ranks])

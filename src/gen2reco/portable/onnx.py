@@ -53,6 +53,7 @@ def write_onnx(chain: PartChain, path: Path, facts: Mapping[str, Any]) -> None:
                 input_names=["gen", "noise"],
                 output_names=["reco"],
                 opset_version=OPSET,
+                custom_translation_table=_exact_numbers(),
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
@@ -83,8 +84,41 @@ def _without_rare_operations() -> Any:
         aten.cosh.default: lambda x: (torch.exp(x) + torch.exp(-x)) / 2,
         aten.asinh.default: _asinh,
         aten.cos.default: lambda x: torch.sin(x + math.pi / 2),
+        aten.hardswish.default: lambda x: x * (x + 3).clamp(0, 6) / 6,
+        aten.silu.default: lambda x: x / (1 + torch.exp(-x)),
     }
     return torch.export.default_decompositions() | rules
+
+
+def _exact_numbers() -> dict[Any, Any]:
+    """Return translations that keep numbers in the program in double precision.
+
+    The exporter's own write them as float32 and cast that: log 2 or the bounds of a logit would be
+    off by 3e-8, and splines amplify it.
+    """
+    import onnx_ir as ir  # noqa: PLC0415
+    from onnxscript import opset18 as op  # noqa: PLC0415
+
+    def number(value: Any, dtype: Any) -> Any:
+        if value is None or isinstance(value, ir.Value):
+            return value
+        exact: Any = ir.tensor(value, dtype=ir.DataType(dtype))
+        return op.Constant(value=exact)
+
+    def scalar_tensor(
+        s: Any,
+        dtype: int = -1,
+        layout: str = "",  # noqa: ARG001
+        device: str = "",  # noqa: ARG001
+        pin_memory: bool = False,  # noqa: ARG001
+    ) -> Any:
+        return number(s, ir.DataType.FLOAT if dtype == -1 else dtype)
+
+    def clamp(self: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+        return op.Clip(self, number(min, self.dtype), number(max, self.dtype))
+
+    aten = torch.ops.aten
+    return {aten.scalar_tensor.default: scalar_tensor, aten.clamp.default: clamp}
 
 
 def _asinh(x: Tensor) -> Tensor:

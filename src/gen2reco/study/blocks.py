@@ -500,6 +500,11 @@ class Training(Block):
     )
     max_rows: int = Field(default=0, ge=0, description="use at most so many training rows; 0: all")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        default="fp32",
+        description="of the products in the loss: tf32 on CUDA from Ampere on; bf16 and fp16 by"
+        " autocast, fp16 with scaled gradients; weights and validation are float32 always",
+    )
 
     @model_validator(mode="after")
     def _patience_is_for_the_best(self) -> Training:

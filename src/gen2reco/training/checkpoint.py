@@ -80,9 +80,11 @@ def fingerprint(
     repeats: NDArray[Any] | None,
 ) -> dict[str, Any]:
     """Return what a resumed fit must share; device and size of the ensemble may change."""
+    # What is as it was before there was a choice needs no mention.
+    plain = {"precision"} if settings.precision == "fp32" else set()
     counts = b"" if repeats is None else np.ascontiguousarray(repeats, np.float64).tobytes()
     return {
-        "settings": settings.model_dump(mode="json", exclude={"members", "device"}),
+        "settings": settings.model_dump(mode="json", exclude={"members", "device"} | plain),
         "member": member,
         "training rows": _digest_rows(train),
         "validation rows": _digest_rows(validation),

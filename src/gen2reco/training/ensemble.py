@@ -13,7 +13,8 @@ from gen2reco.errors import TrainingError, WorkerError
 from gen2reco.models.protocol import Batch
 from gen2reco.rng import Keys, hash_fraction
 from gen2reco.training.feed import generator
-from gen2reco.training.loop import fit, fresh_model
+from gen2reco.training.fitting import fit
+from gen2reco.training.seeds import fresh_model
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Ensemble:
         part: name of the part of the study, for progress.
         monitor: see `fit`.
         tensorboard: see `fit`.
+        shared: see `fit`; bootstraps need `keys` then.
     """
 
     build: Callable[[], Model]
@@ -85,6 +87,7 @@ class Ensemble:
     part: str = ""
     monitor: Callable[[Model], float] | None = None
     tensorboard: bool = False
+    shared: bool = False
 
     def fit(
         self,
@@ -116,6 +119,7 @@ class Ensemble:
             monitor=self.monitor,
             progress=relay,
             tensorboard=self.tensorboard,
+            shared=self.shared,
         )
         return Member(number, model, result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,12 +67,28 @@ def generator(*purpose: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=hash64("gen2reco.training", *purpose)))
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a process that holds some of the rows knows of all of them.
+
+    Attributes:
+        first: place of its first row among all.
+        weight: of all rows, float32.
+    """
+
+    first: int
+    weight: NDArray[np.float32]
+
+
 class Feed:
     """Deals the training rows in batches of equal size, in a new order every epoch.
 
     The last, incomplete batch of an epoch is left out: its rows differ from epoch to epoch, and
     every step then has the same size and noise. Fewer rows than one batch make one batch of all
     rows. Batches share one buffer: a batch is valid until the next one is asked for.
+
+    With a share of the rows the batches are those of all rows, and what comes out is the part of
+    each that is held here.
 
     Attributes:
         rows: rows per epoch before the incomplete batch is left out; repeated rows count as often
@@ -89,10 +106,12 @@ class Feed:
         member: int,
         max_rows: int = 0,
         repeats: NDArray[Any] | None = None,
+        share: Share | None = None,
     ) -> None:
-        self._data = data
+        self._data, self._share = data, share
         self._purpose = (seed, member)
-        available = len(data.weight)
+        every = data.weight.cpu().numpy() if share is None else share.weight
+        available = len(every)
         index = np.arange(available)
         if 0 < max_rows < available:
             index = np.sort(generator("subset", seed).permutation(available)[:max_rows])
@@ -107,7 +126,7 @@ class Feed:
         self.rows = len(index)
         self.size = min(batch, self.rows)
         self.steps = self.rows // self.size
-        weight = data.weight.cpu().numpy().astype(np.float64)[index]
+        weight = every.astype(np.float64)[index]
         self._weight = None if bool(np.all(weight == weight[0])) else weight
         self._mean = float(weight.mean())
         if self._mean <= LEAST_NET_WEIGHT * float(np.abs(weight).mean()):
@@ -123,6 +142,7 @@ class Feed:
         )
         self._order = torch.empty(0, dtype=torch.int64)
         self._scale: list[float] = []
+        self._net: list[float] = []
 
     def start(self, epoch: int) -> None:
         """Draw the order of `epoch` (from 0)."""
@@ -134,20 +154,29 @@ class Feed:
             scale = np.where(
                 np.abs(net) > LEAST_NET_WEIGHT * gross, net / (self.size * self._mean), 0.0
             )
-            self._scale = scale.tolist()
+            self._scale, self._net = scale.tolist(), net.tolist()
         index = order if self._whole else self._index[order]
         self._order = torch.from_numpy(index).to(self._data.weight.device)
 
     def batch(self, position: int) -> Batch:
-        """Return batch number `position` of the current epoch."""
+        """Return batch number `position` of the current epoch; of a share what is held of it."""
         rows = self._order[position * self.size : (position + 1) * self.size]
-        torch.index_select(self._data.target, 0, rows, out=self._buffer.target)
-        torch.index_select(self._data.condition, 0, rows, out=self._buffer.condition)
+        into = self._buffer
+        if self._share is not None:
+            rows = rows - self._share.first
+            rows = rows[(rows >= 0) & (rows < len(self._data.weight))]
+            into = into.map(lambda tensor: tensor[: len(rows)])
+        torch.index_select(self._data.target, 0, rows, out=into.target)
+        torch.index_select(self._data.condition, 0, rows, out=into.condition)
         if self._weight is not None:
-            torch.index_select(self._data.weight, 0, rows, out=self._buffer.weight)
-        if self._data.known is not None and self._buffer.known is not None:
-            torch.index_select(self._data.known, 0, rows, out=self._buffer.known)
-        return self._buffer
+            torch.index_select(self._data.weight, 0, rows, out=into.weight)
+        if self._data.known is not None and into.known is not None:
+            torch.index_select(self._data.known, 0, rows, out=into.known)
+        return into
+
+    def net(self, position: int) -> float:
+        """Return the sum of weights of the whole batch, whatever is held of it."""
+        return self._net[position] if self._weight is not None else self.size * self._mean
 
     @property
     def dealt(self) -> int:

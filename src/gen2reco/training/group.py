@@ -2,16 +2,19 @@
 
 Under `torchrun` every process deals the same batches in the same order, computes the gradient of
 its own rows, and steps with the sum of all: for losses that are weighted means over rows that is
-the step of one process with the whole batch. torch's DistributedDataParallel averages gradients of
-`forward`, with equal weights; families here have named losses, and rows have weights.
+the step of one process with the whole batch. Which rows are its own is either a slice of each
+batch, where all processes hold all rows, or the rows that it has read. torch's
+DistributedDataParallel averages gradients of `forward`, with equal weights; families here have
+named losses, and rows have weights.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 from torch import distributed
 
@@ -20,9 +23,12 @@ from gen2reco.errors import TrainingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from gen2reco.models.protocol import Batch
+    from gen2reco.models.protocol import Batch, Model
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -47,23 +53,28 @@ class Group:
         """Whether this is the process that writes and reports."""
         return self.rank == 0
 
-    def share(self, batch: Batch) -> tuple[Batch, float]:
-        """Return this process's rows of a batch, and their share of its weight.
+    def span(self, count: int) -> tuple[int, int]:
+        """Return which of `count` things in a row are this process's: the first, and the end."""
+        return self.rank * count // self.size, (self.rank + 1) * count // self.size
+
+    def share(self, batch: Batch) -> Batch:
+        """Return this process's slice of a batch that all processes hold."""
+        mine = slice(*self.span(len(batch.weight)))
+        return batch.map(lambda tensor: tensor[mine])
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a model whose loss is no sum over rows.
 
         Raises:
-            TrainingError: a weight is negative, or there are fewer rows than processes.
+            TrainingError: the loss of a row depends on the others in its batch.
         """
-        rows = len(batch.weight)
-        if rows < self.size:
-            raise TrainingError(f"{rows} rows per batch are too few for {self.size} processes")
-        if bool((batch.weight < 0).any()):
+        if not self.alone and model.couples_rows:
             raise TrainingError(
-                "rows with negative weights are trained in one process: the rows of a share may"
-                " cancel"
+                f"{type(model).__name__} compares or normalises the rows of a batch with each"
+                " other, and several processes would do so with a share each: another fit than"
+                " that of one process. Train it in one process, or its members and parts side by"
+                " side with --workers"
             )
-        mine = slice(self.rank * rows // self.size, (self.rank + 1) * rows // self.size)
-        part = batch.map(lambda tensor: tensor[mine])
-        return part, float(part.weight.sum() / batch.weight.sum())
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes."""
@@ -79,6 +90,28 @@ class Group:
         summed = value.clone()
         distributed.all_reduce(summed)
         return summed
+
+    def gathered(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows [n, ...] of all processes one after the other, in all of them."""
+        if self.alone:
+            return rows
+        counts = [int(count) for count in self.objects(len(rows))]
+        plain = rows.view(np.uint8) if rows.dtype == np.bool_ else rows
+        sent = torch.zeros((max(counts), *plain.shape[1:]), dtype=_tensor_of(plain[:0]).dtype)
+        sent[: len(plain)] = _tensor_of(plain)
+        received = [torch.empty_like(sent) for _ in counts]
+        distributed.all_gather(received, sent)
+        parts = [part[:count].numpy() for part, count in zip(received, counts, strict=True)]
+        joined = np.concatenate(parts)
+        return joined.view(np.bool_) if rows.dtype == np.bool_ else joined
+
+    def objects(self, thing: Thing) -> list[Thing]:
+        """Return small things of all processes, in all of them."""
+        if self.alone:
+            return [thing]
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, thing)
+        return found
 
     def of_first(self, values: Sequence[float]) -> list[float]:
         """Return numbers of the first process, so that all decide alike."""
@@ -101,6 +134,27 @@ class Group:
             )
 
 
+def pieces(mine: Batch, net: float, spare: Batch) -> list[tuple[Batch, float]]:
+    """Return rows of a batch by the sign of their weights, each with its share of the batch.
+
+    A loss is a weighted mean. That of rows whose signed weights cancel is not defined, while those
+    of either sign are; summed with their shares over all processes they make the loss of the batch.
+
+    Args:
+        mine: this process's rows of the batch; there may be none.
+        net: sum of weights of the whole batch.
+        spare: a row that stands in where there are none, with a share of 0.
+    """
+    found = []
+    for here in (mine.weight > 0, mine.weight < 0):
+        if bool(here.all()) and len(here):
+            return [(mine, float(mine.weight.double().sum()) / net)]
+        if bool(here.any()):
+            part = mine.map(lambda tensor, here=here: tensor[here])  # type: ignore[misc]
+            found.append((part, float(part.weight.double().sum()) / net))
+    return found or [(spare, 0.0)]
+
+
 def current_group() -> Group:
     """Return the group that `torchrun` has started this process in, or that of one process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -112,3 +166,7 @@ def current_group() -> Group:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend)
     return Group(distributed.get_rank(), distributed.get_world_size())
+
+
+def _tensor_of(rows: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rows))

@@ -11,27 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from gen2reco.errors import TrainingError
-from gen2reco.rng import hash64
 from gen2reco.training.average import WeightAverage
-from gen2reco.training.checkpoint import (
-    BOARD,
-    LOG,
-    Checkpoint,
-    fingerprint,
-    load_checkpoint,
-    make_room,
-    save_checkpoint,
-)
+from gen2reco.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from gen2reco.training.dealing import Dealer
 from gen2reco.training.devices import choose_device, cuda_index, to_device
-from gen2reco.training.evaluate import weighted_loss
-from gen2reco.training.feed import Feed, check_rows
+from gen2reco.training.feed import check_rows
 from gen2reco.training.group import current_group
 from gen2reco.training.health import against_divergence
-from gen2reco.training.history import Epoch, EpochLog, FitResult, JsonLines, TensorBoard
-from gen2reco.training.measures import distribution_measures
+from gen2reco.training.history import Epoch, EpochLog, FitResult
+from gen2reco.training.judge import judge
 from gen2reco.training.optimizers import objectives
-from gen2reco.training.progress import Progress
+from gen2reco.training.precision import Arithmetic
 from gen2reco.training.schedules import learning_rate
+from gen2reco.training.seeds import stream
+from gen2reco.training.state import report_of, snapshot, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,80 +35,14 @@ if TYPE_CHECKING:
 
     from gen2reco.models.protocol import Batch, Model
     from gen2reco.study import Training
+    from gen2reco.training.progress import Progress
 
 _TICK_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
 
-def fit(
-    model: Model,
-    train: Batch,
-    validation: Batch,
-    settings: Training,
-    *,
-    folder: Path,
-    resume: bool = False,
-    overwrite: bool = False,
-    member: int = 0,
-    repeats: NDArray[Any] | None = None,
-    monitor: Callable[[Model], float] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    tensorboard: bool = False,
-    checkpoint_seconds: float = 20.0,
-) -> FitResult:
-    """Train `model` in place and leave it in evaluation mode with the weights of its best epoch.
-
-    Under `torchrun` every process calls this with the same rows and settings and a folder of its
-    own; see `training.group`.
-
-    On one machine, device and number of threads the outcome is a pure function of the model's
-    initial weights, the rows and the settings: a fit that was killed at any moment and resumed
-    gives the same bits (on the CPU) as one that ran through. Signed weights are used as they are.
-
-    Args:
-        model: a freshly built model; build it with `fresh_model` for reproducible initial weights.
-        train: encoded training rows.
-        validation: encoded rows that pick the best epoch.
-        settings: the study's `training` block; `members` is not used here.
-        folder: where checkpoint and log (`training.jsonl`) go; made if it is missing.
-        resume: go on from the folder's checkpoint, or begin where there is none.
-        overwrite: remove what an earlier fit left in the folder.
-        member: which member of an ensemble this is; its batches come in an order of its own.
-        repeats: how often each training row enters an epoch, [rows] whole numbers (a bootstrap);
-            default once.
-        monitor: physics metric of the model, smaller is better, that picks the best epoch in place
-            of the validation loss; it is called once per epoch in evaluation mode without
-            gradients.
-        progress: called at the start, about twice a second, after every epoch and at the end.
-        tensorboard: also write scalars for TensorBoard; needs `gen2reco[tensorboard]`.
-        checkpoint_seconds: longest time between two checkpoints within an epoch, in seconds.
-
-    Raises:
-        TrainingError: no rows, rows that do not suit the model, a loss that is not finite, no such
-            device, or a checkpoint of another fit.
-        OutputExistsError: the folder holds a fit and neither `resume` nor `overwrite` is set.
-    """
-    run = _Run(model, train, validation, settings, member=member, repeats=repeats)
-    run.folder, run.monitor = folder, monitor
-    run.progress = progress if run.group.first else None
-    # Processes that save at moments of their own could not go on together.
-    run.checkpoint_seconds = checkpoint_seconds if run.group.alone else math.inf
-    make_room(folder, resume=resume, overwrite=overwrite)
-    run.logs = [JsonLines(folder / LOG)]
-    if tensorboard and run.group.first:
-        run.logs.append(TensorBoard(folder / BOARD))
-    return run.run()
-
-
-def fresh_model(build: Callable[[], Model], *, seed: int, member: int = 0) -> Model:
-    """Build a model whose random initial weights depend on (seed, member) alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_stream("initial weights", seed, member))
-        return build()
-
-
-class _Run:
+class Run:
     """One fit in progress; every attribute that changes from step to step is in the checkpoint."""
 
     folder: Path
@@ -133,6 +60,7 @@ class _Run:
         *,
         member: int,
         repeats: NDArray[Any] | None,
+        shared: bool = False,
     ) -> None:
         self.model, self.settings, self.member = model, settings, member
         train = check_rows(train, model.shape, "training")
@@ -141,16 +69,20 @@ class _Run:
             model, train, validation, settings, member=member, repeats=repeats
         )
         self.group = current_group()
+        self.group.check_model(model)
         self.device = choose_device(settings.device)
+        self.arithmetic = Arithmetic(settings.precision, self.device)
         self.validation = to_device(validation, self.device)
-        self.feed = Feed(
-            to_device(train, self.device),
-            batch=settings.batch,
-            seed=settings.seed,
+        self.dealer = Dealer(
+            train,
+            settings,
+            group=self.group,
+            device=self.device,
             member=member,
-            max_rows=settings.max_rows,
             repeats=repeats,
+            shared=shared,
         )
+        self.feed = self.dealer.feed
         self.home = next((p.device for p in model.parameters()), self.device)
         model.to(self.device)
         self.objectives = objectives(model, settings)
@@ -167,9 +99,12 @@ class _Run:
 
     def run(self) -> FitResult:
         """Restore, train to the end, leave the best weights in the model."""
-        with torch.random.fork_rng(devices=cuda_index(self.device)):
+        with (
+            torch.random.fork_rng(devices=cuda_index(self.device)),
+            self.arithmetic.products(),
+        ):
             own = () if self.group.alone else (self.group.rank,)
-            torch.manual_seed(_stream("training", self.settings.seed, self.member, *own))
+            torch.manual_seed(stream("training", self.settings.seed, self.member, *own))
             self.restore()
             if not self.group.alone:
                 self.group.check_agree("their step", self.step)
@@ -217,20 +152,27 @@ class _Run:
 
     def train_step(self) -> None:
         """Step every objective in turn on one batch."""
-        scale = self.feed.scale(self.position)
-        if scale == 0:
+        parts = self.dealer.parts(self.position)
+        if not parts:
             self.skipped += 1
             return
-        batch = self.feed.batch(self.position)
-        if not self.group.alone:
-            batch, share = self.group.share(batch)
-            scale *= share
         gather = None if self.group.alone else self.group.add_gradients
         rate = self.rate(self.step) * self.model.pace
         for column, objective in enumerate(self.objectives):
-            loss = self.model.loss(batch, objective.name)
-            loss = loss if scale == 1 else loss * scale
-            objective.step(loss, rate, alone=len(self.objectives) == 1, gather=gather)
+            with self.arithmetic.of_loss():
+                losses = [
+                    loss if factor == 1 else loss * factor
+                    for piece, factor in parts
+                    for loss in (self.model.loss(piece, objective.name),)
+                ]
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            objective.step(
+                loss,
+                rate,
+                alone=len(self.objectives) == 1,
+                gather=gather,
+                scaler=self.arithmetic.scaler,
+            )
             found = loss.detach()
             self.losses[self.position, column] = (
                 found if self.group.alone else self.group.total(found)
@@ -245,7 +187,14 @@ class _Run:
         self.take_time()
         training_seconds = max(self.epoch_seconds, 1e-9)
         with self.average.in_place() if self.average else nullcontext():
-            validation, measures, monitored = self.evaluate()
+            validation, measures, monitored = judge(
+                self.model,
+                self.validation,
+                self.settings,
+                monitor=self.monitor,
+                epoch=self.epoch + 1,
+                group=self.group,
+            )
             if monitored < self.best or self.settings.keep == "last":
                 self.best, self.best_epoch = monitored, self.epoch + 1
                 state = self.model.state_dict()
@@ -273,40 +222,6 @@ class _Run:
             entry.write(record)
         self.save()
         self.report("epoch")
-
-    def evaluate(self) -> tuple[dict[str, float], dict[str, float], float]:
-        """Return the validation loss of every objective, measures, and the monitored quantity.
-
-        Families whose loss draws random numbers meet the same ones every epoch, so that epochs
-        compare fairly.
-        """
-        self.model.eval()
-        losses = {}
-        with torch.no_grad(), torch.random.fork_rng(devices=cuda_index(self.device)):
-            for objective in self.objectives:
-                torch.manual_seed(_stream("validation", self.settings.seed))
-                losses[objective.name] = weighted_loss(
-                    self.model, self.validation, objective.name, self.settings.batch
-                )
-            torch.manual_seed(_stream("validation", self.settings.seed))
-            measures = dict(self.model.measures(self.validation))
-            monitored = losses[self.objectives[0].name]
-            if self.settings.monitor == "distributions":
-                found = distribution_measures(self.model, self.validation, seed=self.settings.seed)
-                measures |= found
-                monitored = sum(found.values())
-            if self.monitor is not None:
-                monitored = float(self.monitor(self.model))
-        if not self.group.alone:
-            *agreed, monitored = self.group.of_first([*losses.values(), monitored])
-            losses = dict(zip(losses, agreed, strict=True))
-        for what, value in {**losses, "monitored quantity": monitored}.items():
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the {what} on the validation rows is {value} after epoch {self.epoch + 1}. "
-                    f"{against_divergence(self.settings, self.validation)}"
-                )
-        return losses, measures, monitored
 
     def tick(self) -> None:
         """Look at the losses, report, and save where it is time."""
@@ -345,79 +260,16 @@ class _Run:
         """Call back with where the fit is."""
         if self.progress is None:
             return
-        now = time.perf_counter()
-        total = self.settings.epochs * self.feed.steps
-        speed = (self.step - self.first_step) / max(now - self.session, 1e-9)
-        train = self.history[-1].train if self.history else math.nan
-        remaining = (total - self.step) / speed if speed else math.nan
-        self.progress(
-            Progress(
-                kind=kind,
-                member=self.member,
-                epoch=self.epoch + (kind == "batch"),
-                epochs=self.settings.epochs,
-                step=self.step,
-                steps=total,
-                train=float(self.losses[self.position - 1, 0]) if kind == "batch" else train,
-                validation=self.history[-1].validation if self.history else math.nan,
-                monitor=self.history[-1].monitor if self.history else math.nan,
-                best_epoch=self.best_epoch,
-                rows_per_second=speed * self.feed.size,
-                seconds=self.seconds + now - self.clock,
-                remaining=0.0 if self.done else remaining,
-            )
-        )
+        self.progress(report_of(self, kind))
 
     def save(self) -> None:
         """Write the checkpoint; of a finished fit the best weights alone."""
-        names = ("epoch", "position", "step", "best_epoch", "skipped", "seconds", "epoch_seconds")
-        state = {name: getattr(self, name) for name in (*names, "done")}
-        state["best"] = self.best if self.history else None
-        state["history"] = [epoch.as_dict() for epoch in self.history]
-        tensors = {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-        if not self.done:
-            tensors |= {f"model.{name}": t for name, t in self.model.state_dict().items()}
-            for objective in self.objectives:
-                tensors |= {f"moments.{name}": t for name, t in objective.state().items()}
-            if self.average is not None:
-                tensors |= {f"average.{name}": t for name, t in self.average.state().items()}
-            tensors["losses"] = self.losses
-            tensors["random.cpu"] = torch.get_rng_state()
-            if self.device.type == "cuda":
-                tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(self.folder, Checkpoint(self.fingerprint, state, tensors))
+        save_checkpoint(self.folder, snapshot(self))
         self.saved = time.perf_counter()
 
     def restore(self) -> None:
         """Take up the folder's checkpoint, if there is one."""
         checkpoint = load_checkpoint(self.folder, self.fingerprint)
-        if checkpoint is None:
-            return
-        state, tensors = checkpoint.state, checkpoint.tensors
-        self.history = [Epoch(**record) for record in state.pop("history")]
-        best = state.pop("best")
-        self.best = math.inf if best is None else best
-        for name, value in state.items():
-            setattr(self, name, value)
-        self.best_weights = _under("best.", tensors)
-        log.info("%s: resumed after %d epochs and %d steps", self.folder, self.epoch, self.step)
-        if self.done:
-            return
-        self.model.load_state_dict(_under("model.", tensors))
-        for objective in self.objectives:
-            objective.restore(_under("moments.", tensors))
-        if self.average is not None:
-            self.average.restore(_under("average.", tensors))
-        self.losses.copy_(tensors["losses"])
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-
-
-def _stream(*purpose: str | int) -> int:
-    """Seed of torch's generator for a purpose."""
-    return hash64("gen2reco.training", *purpose) >> 1
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if checkpoint is not None:
+            take_up(self, checkpoint)
+            log.info("%s: resumed after %d epochs and %d steps", self.folder, self.epoch, self.step)

@@ -47,6 +47,7 @@ class Objective:
         *,
         alone: bool,
         gather: Callable[[Sequence[nn.Parameter]], None] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         """Move the parameters down the gradient of `loss`.
 
@@ -55,16 +56,25 @@ class Objective:
             rate: learning rate.
             alone: whether the model has one objective.
             gather: adds the gradients of other processes.
+            scaler: of the gradients of float16.
         """
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.zero_grad()
+        if scaler is not None:
+            loss = scaler.scale(loss)
         # Other objectives' parameters get no gradient from this loss.
         loss.backward(inputs=None if alone else self.parameters)  # type: ignore[no-untyped-call]
         if gather is not None:
             gather(self.parameters)
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
         if self._clip > 0:
             _clip(self.parameters, self._clip)
-        self.optimizer.step()
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
 
     def state(self) -> dict[str, Tensor]:
         """Return moments and step counts, named `<objective>/<parameter>/<moment>`."""

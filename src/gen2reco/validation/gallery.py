@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from gen2reco.validation.object_records import Efficiency
     from gen2reco.validation.results import Assessment
     from gen2reco.validation.set_records import SetComparison
+    from gen2reco.validation.streamed import Streamed
 
 Section = Literal[
     "summary", "efficiency", "counts", "distributions", "residuals", "pictures", "coverage",
     "correlations", "classifier", "response", "matching", "oversampling", "training",
-    "constituents", "jets",
+    "constituents", "jets", "streamed",
 ]  # fmt: skip
 
 
@@ -152,6 +153,22 @@ def set_gallery(sets: SetComparison) -> Iterator[Plot]:
             f"{len(display.full)} in FullSim, {len(display.fast)} in FastSim.",
             lambda display=display: set_plots.display_plot(display),  # type: ignore[misc]
             "wide",
+        )
+
+
+def streamed_gallery(streamed: Streamed) -> Iterator[Plot]:
+    """Yield the distributions of all events."""
+    for one in streamed.quantities:
+        name = f"{one.name} response" if one.group == "response" else one.name
+        note = f"floor ratio {one.floor_ratio:.2f}"
+        yield Plot(
+            f"streamed-{one.group}-{_safe(one.name)}",
+            "streamed",
+            f"{name}, all events: W1 {plus_minus(one.w1, one.w1_error)}, {note}, "
+            f"{100 * one.shape.outside[0]:.2f} % of FullSim outside.",
+            f"Distribution of {name} in all events, FullSim and FastSim: {note}.",
+            lambda one=one, note=note: spectra.distribution_plot(one.shape, note),  # type: ignore[misc]
+            "small",
         )
 
 

@@ -21,12 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 from gen2reco.errors import SampleError
 from gen2reco.validation import wording
 from gen2reco.validation.classifier import cores
-from gen2reco.validation.gallery import gallery, set_gallery
+from gen2reco.validation.gallery import gallery, set_gallery, streamed_gallery
 from gen2reco.validation.labels import split_unit
 from gen2reco.validation.object_verdict import region_pull
 from gen2reco.validation.pictures import png_bytes, svg_bytes
 from gen2reco.validation.results import Assessment  # noqa: TC001 - pydantic reads annotations
 from gen2reco.validation.set_records import SetComparison  # noqa: TC001 - as above
+from gen2reco.validation.streamed import Streamed  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ class Report:
         storage: bytes per event by format, for example RECO and GEN.
         parts: pages of the emulator's parts by name, in order; they have none of their own.
         sets: jets as sets of particles, where the study has such.
+        streamed: distributions of all events, where these are more than those judged.
     """
 
     assessment: Assessment
@@ -59,6 +61,7 @@ class Report:
     storage: dict[str, float] = field(default_factory=dict)
     parts: dict[str, Report] = field(default_factory=dict)
     sets: SetComparison | None = None
+    streamed: Streamed | None = None
 
 
 def write_report(
@@ -71,6 +74,7 @@ def write_report(
     domain: Mapping[str, float] | None = None,
     storage: Mapping[str, float] | None = None,
     parts: Mapping[str, Report] | None = None,
+    streamed: Streamed | None = None,
     png: bool = True,
 ) -> Path:
     """Write index.html, a page per part, report.json and plots/*.png into a folder.
@@ -86,6 +90,7 @@ def write_report(
         domain: share of GEN rows outside the training domain, by name.
         storage: bytes per event, by name; `RECO` is what the others are compared with.
         parts: what stands on the pages of the parts, `part-<name>.html`, by name.
+        streamed: distributions of all events.
         png: also write every plot as PNG.
 
     Returns:
@@ -99,7 +104,7 @@ def write_report(
             "storage": dict(storage or {}),
         }
     )
-    report = Report(assessment, title, **plain, parts=dict(parts or {}))
+    report = Report(assessment, title, **plain, parts=dict(parts or {}), streamed=streamed)
     return render(report, Path(folder), png=png)
 
 
@@ -123,6 +128,7 @@ def _page(report: Report, folder: Path, name: str, *, back: str, png: bool) -> P
     figures: dict[str, list[dict[str, Any]]] = {}
     drawn = [gallery(report.assessment, report.histories)]
     drawn += [set_gallery(report.sets)] if report.sets else []
+    drawn += [streamed_gallery(report.streamed)] if report.streamed else []
     for plot in chain(*drawn):
         figure = plot.draw()
         svg = svg_bytes(figure)

@@ -99,6 +99,11 @@ class Sketch:
         low, high = _edge(self.cells[place]), _edge(self.cells[place] + 1)
         return float((low + high) / 2)
 
+    def lowest(self) -> Reals:
+        """Return the number of each cell that is nearest to 0, ascending, [c]."""
+        low, high = _edge(self.cells), _edge(self.cells + 1)
+        return np.where(low >= 0, low, high)
+
     def histogram(self, edges: Reals) -> Reals:
         """Return sums of weights between edges, [len(edges) - 1]; a cell counts at its centre."""
         centre = (_edge(self.cells) + _edge(self.cells + 1)) / 2

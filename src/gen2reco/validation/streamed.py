@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gen2reco.validation.labels import label_of
+from gen2reco.validation.records import Real  # noqa: TC001 - pydantic reads annotations
+from gen2reco.validation.results import Distribution
 from gen2reco.validation.sketch import BITS, Sketch, Sketching, distance, expected_w1
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from gen2reco.validation.samples import Reals
 
 FILE = "streamed.json"
+BINS = 40
+DRAWN = (0.001, 0.999)
+"""Quantiles of FullSim between which a distribution is drawn."""
 _NOTHING = np.empty(0)
 SIDES = ("full_a", "full_b", "fast")
 """FullSim of half A, FullSim of half B (the null), FastSim."""
@@ -39,19 +45,21 @@ class StreamedQuantity:
         ks_error: by how much it may be larger, for the sketch.
         medians: of FullSim and FastSim.
         widths: central 68 % widths of both.
+        shape: both distributions in bins.
     """
 
     name: str
     group: str
     entries: tuple[int, int]
-    w1: float
-    w1_error: float
-    null: float
-    null_observed: float
-    ks: float
-    ks_error: float
-    medians: tuple[float, float]
-    widths: tuple[float, float]
+    w1: Real
+    w1_error: Real
+    null: Real
+    null_observed: Real
+    ks: Real
+    ks_error: Real
+    medians: tuple[Real, Real]
+    widths: tuple[Real, Real]
+    shape: Distribution
 
     @property
     def floor_ratio(self) -> float:
@@ -101,9 +109,15 @@ class Streaming:
     Args:
         origins: response -> the number it is near to, from which it is sketched: cells are finest
             there. 1 for a ratio.
+        labels: axis labels of the study by quantity.
     """
 
-    def __init__(self, origins: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        origins: Mapping[str, float] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        self._labels = labels
         self._origins = {("response", name): origin for name, origin in (origins or {}).items()}
         self._sketches: dict[tuple[str, str, str], Sketching] = {}
         self._events = dict.fromkeys(SIDES, 0)
@@ -140,13 +154,15 @@ class Streaming:
             sides = [made.get((group, name, side), Sketch.of(_NOTHING)) for side in SIDES]
             if sides[0].sum > 0 and sides[2].sum > 0:
                 origin = self._origins.get((group, name), 0.0)
-                found.append(_compared(name, group, *sides, origin=origin))
+                label = label_of(name, self._labels)
+                label = f"{label} response" if group == "response" else label
+                found.append(_compared(name, group, *sides, origin=origin, label=label))
         events = tuple(self._events[side] for side in SIDES)
         return Streamed((events[0], events[1], events[2]), rows, tuple(found))
 
 
 def _compared(
-    name: str, group: str, full: Sketch, null: Sketch, fast: Sketch, *, origin: float
+    name: str, group: str, full: Sketch, null: Sketch, fast: Sketch, *, origin: float, label: str
 ) -> StreamedQuantity:
     apart = distance(full, fast)
     return StreamedQuantity(
@@ -161,7 +177,40 @@ def _compared(
         apart.ks_error,
         (full.quantile(0.5) + origin, fast.quantile(0.5) + origin),
         (_width(full), _width(fast)),
+        _shape(f"{group}:{name}", label, full, fast, origin),
     )
+
+
+def _shape(name: str, label: str, full: Sketch, fast: Sketch, origin: float) -> Distribution:
+    """Return both distributions in bins; an entry has the variance of the mean squared weight."""
+    edges = _edges(full)
+    scale = full.sum / fast.sum
+    a, b = full.histogram(edges), fast.histogram(edges) * scale
+    filled = a[a > 0]
+    return Distribution(
+        name=name,
+        label=label,
+        edges=tuple((edges + origin).tolist()),
+        full=tuple(a.tolist()),
+        full_variance=tuple((a * full.squares / full.sum).tolist()),
+        fast=tuple(b.tolist()),
+        fast_variance=tuple((b * scale * fast.squares / fast.sum).tolist()),
+        band=(0.0,) * len(a),
+        gen=(),
+        outside=(1 - a.sum() / full.sum, 1 - b.sum() / full.sum),
+        log=bool(len(filled) > 3 and filled.max() / np.quantile(filled, 0.1) > 300),
+    )
+
+
+def _edges(full: Sketch) -> Reals:
+    """Return edges of bins: regular ones of the core, or one for each whole number."""
+    lowest = full.lowest()
+    if np.all(lowest == np.round(lowest)) and lowest[-1] - lowest[0] < 2 * BINS:
+        return np.arange(lowest[0], lowest[-1] + 2) - 0.5
+    low, high = (full.quantile(share) for share in DRAWN)
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, BINS + 1)
 
 
 def _width(sketch: Sketch) -> float:

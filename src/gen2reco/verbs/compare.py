@@ -112,7 +112,7 @@ def compare(
     streamed = None
     if stream:
         say(f"streaming {sources[0].entries} and {sources[1].entries} events")
-        streaming = Streaming()
+        streaming = Streaming(labels=plan.validation.labels if plan else None)
         for side, source, own in zip(("full", "fast"), sources, define, strict=True):
             for events in _pieces(source, wanted, own, weight, 1.0):
                 # Where both stem from the same GEN events, half B of FullSim is the null.
@@ -149,7 +149,7 @@ def compare(
     title = f"{plan.name}: FullSim and FastSim" if plan else "FullSim and FastSim"
 
     def write(folder: Path) -> None:
-        write_report(assessment, folder, title=title, provenance=provenance)
+        write_report(assessment, folder, title=title, provenance=provenance, streamed=streamed)
         if streamed:
             streamed.write(folder)
 

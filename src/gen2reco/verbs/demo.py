@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from gen2reco.errors import OutputExistsError
 from gen2reco.verbs.simulate import simulate
-from gen2reco.verbs.train import bundled_sample, train
+from gen2reco.verbs.train import train
+from gen2reco.verbs.training_rows import bundled_sample
 from gen2reco.verbs.validate import validate
 
 if TYPE_CHECKING:

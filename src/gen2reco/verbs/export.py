@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -17,36 +16,24 @@ from gen2reco.emulator import load_emulator
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
-from gen2reco.portable.aoti import run_aoti, write_aoti
-from gen2reco.portable.chain import PartChain
 from gen2reco.portable.corrections import Drawn, as_correction, axes_of
 from gen2reco.portable.corrections import tables as binned_tables
-from gen2reco.portable.onnx import run_onnx, write_onnx
-from gen2reco.portable.reference import (
-    ALLOWED,
-    Agreement,
-    References,
-    compare,
-    drawn_rows,
-    reference_gen,
-    references,
-    tables_of,
-)
+from gen2reco.portable.network import PRECISIONS, write_network
+from gen2reco.portable.reference import ALLOWED, drawn_rows, reference_gen, tables_of
 from gen2reco.rows.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gen2reco.emulator import Emulator, TrainedPart
+    from gen2reco.portable.network import Choice
+    from gen2reco.portable.reference import Agreement
 
 FORMATS = ("onnx", "aoti", "correctionlib")
 DOCUMENT = "export.json"
-_SUFFIX = {"onnx": ".onnx", "aoti": ".pt2"}
 TABLES = "corrections.json"
 TABLE_EVENTS = 100_000
 """GEN events that tables are averaged over, at most."""
-SHOWN = 500
-"""Reference rows that are written beside a network."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +56,8 @@ class Exported:
         lines = [f"{self.path}: {len(self.files)} files, format {self.format}"]
         for name, one in self.agreements.items():
             lines.append(
-                f"  {self.files[name]}: within {one.largest:.1e} of a 68 % width of Python on"
-                f" {one.rows} rows, {one.beyond} of them beyond {ALLOWED:g}"
-                f" ({one.at_edges} more at the edge of a category)"
+                f"  {self.files[name]}: {one.precision}, within {one.largest:.1e} of a 68 % width"
+                f" of Python on {one.rows} rows ({one.at_edges} more at the edge of a category)"
             )
         if not self.agreements:
             lines = [f"{self.path}: {len(self.files)} tables: {', '.join(self.files)}"]
@@ -90,6 +76,7 @@ def export(
     by: Sequence[str] = (),
     parts: Sequence[str] = (),
     member: int = 0,
+    precision: Choice = "auto",
     overwrite: bool = False,
 ) -> Exported:
     """Write the parts of an emulator as networks for other programs, each checked against Python.
@@ -111,20 +98,27 @@ def export(
         by: for tables: the conditions of the axes; by default the first two of each part.
         parts: names of the parts to write; all by default, presences included.
         member: of the ensemble.
+        precision: of the arithmetic in a network: `float32`, as in `simulate`; `float64`; `auto`
+            takes float32 where it passes the check and float64 elsewhere. What goes in and comes
+            out is float32 either way.
         overwrite: replace a folder that an export has written.
 
     Raises:
         EmulatorError: the emulator holds no reference events, a family cannot be exported, or the
-            exported network differs from Python: by more than 1e-5 of a feature's 68 % width (in
-            the tails: of the distance from its median) in more than one row of 1000, or by more
-            than 1e-4 in any.
-        StudyError: an unknown format.
+            exported network differs from Python in the same precision by more than 1e-5 of a
+            feature's 68 % width in any row.
+        StudyError: an unknown format or precision.
         OutputExistsError: the output exists and `overwrite` is off.
     """
     if file_format not in FORMATS:
         raise StudyError(
             f"format must be one of {', '.join(FORMATS)}, not {file_format!r}."
             f"{nearest(file_format, FORMATS)}"
+        )
+    if precision not in PRECISIONS:
+        raise StudyError(
+            f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}."
+            f"{nearest(precision, PRECISIONS)}"
         )
     path = Path(output)
     if path.exists() and not overwrite:
@@ -157,9 +151,13 @@ def export(
             document["parts"] = _tables(emulator, chosen, files, by, member, folder)
             chosen = []
         for trained in chosen:
-            name = trained.part.name
-            facts, agreements[name] = _part(
-                trained, references_of(trained, tables, member), file_format, folder
+            facts, agreements[trained.part.name] = write_network(
+                trained,
+                tables,
+                folder,
+                file_format=file_format,
+                precision=precision,
+                member=member,
             )
             document["parts"].append(facts)
         (folder / DOCUMENT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -170,47 +168,6 @@ def export(
         shutil.rmtree(folder, ignore_errors=True)
     written = {item["name"]: item["file"] for item in document["parts"]}
     return Exported(path, file_format, written, agreements)
-
-
-def references_of(
-    trained: TrainedPart, tables: Mapping[str, Any], member: int
-) -> tuple[PartChain, References]:
-    """Return a part as a network, and its reference rows.
-
-    Raises:
-        EmulatorError: none of the reference events has a row of this part.
-    """
-    name = trained.part.name
-    if name not in tables or not len(tables[name]):
-        raise EmulatorError(f"none of the reference events has a row of part {name}")
-    chain = PartChain(trained, member)
-    return chain, references(trained, chain, tables[name], member)
-
-
-def _part(
-    trained: TrainedPart, made: tuple[PartChain, References], file_format: str, folder: Path
-) -> tuple[dict[str, Any], Agreement]:
-    """Write one part, check it, and return what there is to say about it."""
-    chain, rows = made
-    name = trained.part.name
-    facts: dict[str, Any] = {
-        "name": name,
-        "file": f"{name}{_SUFFIX[file_format]}",
-        "rows": trained.part.rows.kind,
-        "gen": [{"name": one.name, "expression": one.expression} for one in chain.inputs],
-        "noise": {"normal": chain.model.noise.normal, "uniform": chain.model.noise.uniform},
-        "reco": list(chain.outputs),
-    }
-    file = folder / facts["file"]
-    if file_format == "onnx":
-        write_onnx(chain, file, facts)
-    else:
-        write_aoti(chain, file)
-    run = run_onnx if file_format == "onnx" else run_aoti
-    agreement = compare(chain, rows, partial(run, file))
-    facts["check"] = asdict(agreement)
-    _write_rows(folder / f"{name}.csv", chain, rows)
-    return facts, agreement
 
 
 def _tables(
@@ -257,15 +214,3 @@ def _tables(
     CorrectionSet.from_string(text)  # what cannot be read back is not written
     (folder / TABLES).write_text(text + "\n", encoding="utf-8")
     return facts
-
-
-def _write_rows(path: Path, chain: PartChain, rows: References) -> None:
-    """Write reference rows as text: GEN features, noise, RECO features, to the last bit."""
-    inside = np.flatnonzero(~rows.edge)[:SHOWN]
-    names = [
-        *(f"gen.{one.name}" for one in chain.inputs),
-        *(f"noise.{i}" for i in range(rows.noise.shape[1])),
-        *(f"reco.{name}" for name in chain.outputs),
-    ]
-    table = np.concatenate([rows.gen[inside], rows.noise[inside], rows.reco[inside]], 1)
-    np.savetxt(path, table, "%.9g", ",", header=",".join(names), comments="")

@@ -24,7 +24,8 @@ from gen2reco.rows.tables import Table, build_table, columns_needed
 from gen2reco.study import Study, load_study
 from gen2reco.unfolding import Ratio, Trees
 from gen2reco.verbs.sides import only_part
-from gen2reco.verbs.train import read_tables, train
+from gen2reco.verbs.train import train
+from gen2reco.verbs.training_rows import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

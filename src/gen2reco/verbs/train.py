@@ -7,49 +7,38 @@ import platform
 import shutil
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from gen2reco import models
 from gen2reco.emulator import Emulator, TrainedPart, check_replaceable, save_emulator
-from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.reference import write_reference
-from gen2reco.errors import EventFileError, OutputExistsError, StudyError, TrainingError
+from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
-from gen2reco.events.layout import Jagged, flat_columns, to_events
-from gen2reco.features import Features, PartFeatures, SetFeatures
-from gen2reco.models.protocol import Batch, Shape
-from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.splits import TRAIN, VALIDATION, known_pairs, split
-from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with_part
-from gen2reco.rows.unpaired import join_chunks
-from gen2reco.study import OF_EVENT, Part, Study, load_study
-from gen2reco.training import Ensemble, check_health, current_group, fit_ensembles
+from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.study import Study, load_study
+from gen2reco.training import current_group, fit_ensembles
 from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.preparing import advice_on, prepared_part
+from gen2reco.verbs.training_rows import bundled_sample, read_tables, reco_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import awkward as ak
+    import numpy as np
 
     from gen2reco.events import EventSource
-    from gen2reco.models.protocol import HasMonitor, Model
-    from gen2reco.rng import Keys
-    from gen2reco.study import Training
+    from gen2reco.rows.tables import Table
     from gen2reco.training import Advice, Member, Progress
 
 logger = logging.getLogger(__name__)
 
-REFERENCE_EVENTS = 300
 LIBRARIES = ("gen2reco", "torch", "numpy", "awkward", "uproot", "pyarrow", "numba")
-FEWEST_ROWS = 100
-"""Fewer training rows than this cannot teach anything; more often they are a wrong selection."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +100,8 @@ def train(
 ) -> Trained:
     """Train every part of a study on the training part of the events and save the emulator.
 
-    In the processes of `torchrun` (`torchrun --nproc-per-node 2 -m gen2reco train ...`) each takes
-    its share of every batch; the first one saves.
+    In the processes of `torchrun` (`torchrun --nproc-per-node 2 -m gen2reco train ...`) each reads
+    and keeps its share of the events, batches are those of one process, and the first one saves.
 
     Args:
         study: a study, the path of its YAML file, or the name of a shipped one.
@@ -154,8 +143,9 @@ def train(
     source = open_events(
         files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
     )
+    sharing = group if not group.alone and factor is None and _shareable(study) else None
     with naming(source, "the study does not fit these events"):
-        tables, reference = read_tables(study, source)
+        tables, reference = read_tables(study, source, sharing)
     if factor is not None:
         ((name, table),) = tables.items()
         tables[name] = replace(table, weight=table.weight * factor)
@@ -168,7 +158,9 @@ def train(
                 f" {part.model['kind']} does not; leave it out, or train a study with"
                 " `direction: unfold`"
             )
-    prepared = [_prepared(study, part, tables[part.name]) for part in study.stages]
+    dropped = {name: dict(table.dropped) for name, table in tables.items()}
+    # A table goes once its rows are encoded.
+    prepared = [prepared_part(study, part, tables.pop(part.name), sharing) for part in study.stages]
     fits = fit_ensembles(
         [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared],
         resume=resume,
@@ -184,14 +176,13 @@ def train(
     rows = {one.part.name: one.rows for one in prepared}
     findings = {one.part.name: [str(item) for item in one.features.findings] for one in prepared}
     advice = {
-        one.part.name: _advice(one, members) for one, members in zip(prepared, fits, strict=True)
+        one.part.name: advice_on(one, members) for one, members in zip(prepared, fits, strict=True)
     }
     histories = {
         one.part.name: [[epoch.as_dict() for epoch in fit.result.history] for fit in members]
         for one, members in zip(prepared, fits, strict=True)
     }
     seconds = time.perf_counter() - begin
-    dropped = {name: dict(table.dropped) for name, table in tables.items()}
     provenance = {
         "files": [
             {"name": file.path.name, "sha256": file.digest(), "entries": file.entries}
@@ -203,6 +194,8 @@ def train(
         "advice": {name: [str(item) for item in items] for name, items in advice.items()},
         "history": histories,
         "seconds": round(seconds, 1),
+        "processes": group.size,
+        "precision": {one.part.name: one.settings.precision for one in prepared},
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "seed": study.training.seed,
@@ -236,214 +229,14 @@ def fit_alone(
     """
     (part,) = study.stages
     models.parse(part.model)
-    prepared = _prepared(study, part, table)
+    prepared = prepared_part(study, part, table)
     (members,) = fit_ensembles([prepared.ensemble(folder, tensorboard=False)], progress=progress)
     return members
 
 
-def bundled_sample(study: str) -> Path:
-    """Return the path of the sample shipped for a study; TrainingError where none is."""
-    path = Path(__file__).parents[1] / "data" / f"{study}.parquet"
-    if not path.is_file():
-        raise TrainingError(
-            f"no sample is bundled for study {study!r}: name your files with --input"
-        )
-    return path
-
-
-def read_tables(study: Study, source: EventSource) -> tuple[dict[str, Table], ak.Array]:
-    """Build the table of every stage from all events of training and validation, never of test.
-
-    Returns:
-        Name of part or presence -> table, and the first events (all columns read) that fill a row
-        in every part with one row per event.
-    """
-    if not source.entries:
-        raise EventFileError("there are no events to learn from", file=source.label)
-    needed: dict[str, None] = {}
-    for part in study.stages:
-        needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))
-    collected: _Collected = {part.name: ([], []) for part in study.stages}
-    reference: ak.Array | None = None
-    for chunk in source.chunks(columns=list(needed)):
-        usable = _collect(study, chunk.events, chunk.file, collected)
-        if reference is None and usable.any():
-            reference = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
-    tables = {
-        name: join_chunks(gen, reco, study.split, study.part(name).rows.known_pairs)
-        if reco
-        else Table.concatenate(gen)
-        for name, (gen, reco) in collected.items()
-    }
-    for name, table in tables.items():
-        learned = np.count_nonzero(split(table.keys, study.split) == TRAIN)
-        if learned < FEWEST_ROWS or reference is None:
-            raise _too_few(name, table, source)
-    assert reference is not None
-    return tables, reference
-
-
-_Collected = dict[str, tuple[list[Table], list[Table]]]
-"""Stage -> tables of the chunks so far; of unpaired rows the GEN sides and the RECO sides."""
-
-
-def _collect(study: Study, events: ak.Array, file: str, collected: _Collected) -> np.ndarray:
-    """Add the rows of a chunk, and return which events fill a row in every part of event rows."""
-    usable = np.ones(len(events), dtype=bool)
-    names = Namespace(events, study.define)
-    for part in study.stages:
-        sides = _sides(study, part, names, file)
-        for kept, side in zip(collected[part.name], sides, strict=False):
-            kept.append(side.take(split(side.keys, study.split) <= VALIDATION))
-        table = sides[0]
-        if part.rows.per_event:
-            usable[np.setdiff1d(np.arange(len(usable)), table.entry)] = False
-        if part is not study.stages[-1]:
-            names = with_part(names, part, table, typed(part, table.target))
-    return usable
-
-
-def _sides(study: Study, part: Part, names: Namespace, file: str) -> list[Table]:
-    """Return the rows of a part in a chunk; of unpaired ones the GEN side and the RECO side."""
-    if part.rows.pairing != "unpaired":
-        return [build_table(study, part, names, targets=True, where=file)]
-    return [
-        build_table(study, part, names, targets=True, where=file, side=side)
-        for side in ("gen", "reco")
-    ]
-
-
-def _too_few(name: str, table: Table, source: EventSource) -> TrainingError:
-    reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(table.dropped.items()))
-    return TrainingError(
-        f"part {name!r} has {len(table)} rows from {source.entries} events: too few to learn from."
-        f" Left out: {reasons or 'nothing'}. Check `select` and the files."
-    )
-
-
-def reco_layout(study: Study, source: EventSource) -> RecoLayout:
-    """Take shapes and number types of the RECO columns to write from the files of training."""
-    singletons: list[str] = []
-    types: dict[str, str] = {}
-    for part in study.parts:
-        for collection, fields in (part.output | part.unfolded).items():
-            if collection == OF_EVENT:
-                continue
-            known = [column for column in source.columns if column.startswith(f"{collection}_")]
-            if any(not source.is_list[column] for column in known) and part.rows.per_event:
-                singletons.append(collection)
-            wanted = [
-                f"{collection}_{name}"
-                for name in fields
-                if f"{collection}_{name}" in source.columns
-            ]
-            if wanted:
-                sample = flat_columns(next(source.chunks(columns=wanted, size=1, stop=1)).events)
-                types |= {name: _type_name(sample[name]) for name in wanted}
-    return RecoLayout(tuple(singletons), types)
-
-
-def _type_name(column: np.ndarray | Jagged) -> str:
-    numbers = column.content if isinstance(column, Jagged) else column
-    return str(numbers.dtype.name)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A stage ready to be fitted."""
-
-    part: Part
-    settings: Training
-    features: Features
-    keys: Keys
-    train: Batch
-    validation: Batch
-    backward: PartFeatures | None
-
-    @property
-    def monitored(self) -> bool:
-        """Whether a quantity of the family picks the best epoch."""
-        return models.monitored(self.part.model)
-
-    @property
-    def rows(self) -> dict[str, int]:
-        used = len(self.keys)
-        return {
-            "training": min(used, self.settings.max_rows or used),
-            "validation": len(self.validation.weight),
-        }
-
-    def ensemble(self, folder: Path, *, tensorboard: bool) -> Ensemble:
-        return Ensemble(
-            partial(models.build, self.part.model, Shape(*self.features.shape)),
-            self.train,
-            self.validation,
-            self.settings,
-            folder=folder,
-            keys=self.keys,
-            part=self.part.name,
-            monitor=partial(_monitor, self.validation) if self.monitored else None,
-            tensorboard=tensorboard,
-        )
-
-
-def _monitor(validation: Batch, model: Model) -> float:
-    """Return the quantity of a family that picks its best epoch."""
-    return float(cast("HasMonitor", model).monitor(validation))
-
-
-def _prepared(study: Study, part: Part, table: Table) -> _Prepared:
-    """Fit the features of a stage and encode its rows."""
-    settings = study.training_of(part)
-    which = split(table.keys, study.split)
-    learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
-    features: Features
-    if models.check_rows_of(part).rows.kind == "set":
-        features = SetFeatures.fit(part, learned, models.representation(part.model))
-    else:
-        features = PartFeatures.fit(
-            part,
-            learned,
-            settings.seed,
-            plain=models.plain_sides(part.model),
-            levels=models.takes_levels(part.model),
-        )
-    backward = None
-    if part.unfolded:
-        exchanged = replace(
-            learned, condition=learned.target, target=learned.condition, relative_to={}, given={}
-        )
-        backward = PartFeatures.fit(
-            part.backward, exchanged, settings.seed, plain=models.plain_sides(part.model)
-        )
-    share = part.rows.known_pairs
-    train, validation = (_batch(features, rows, settings.seed, share) for rows in (learned, held))
-    return _Prepared(part, settings, features, learned.keys, train, validation, backward)
-
-
-def _advice(prepared: _Prepared, members: Sequence[Member]) -> list[Advice]:
-    is_set = prepared.part.rows.kind == "set"
-    return check_health(
-        members[0].result.history,
-        members[0].model,
-        prepared.train,
-        prepared.validation,
-        findings=[str(finding) for finding in prepared.features.findings],
-        targets=prepared.features.target_names,
-        conditions=prepared.features.condition_names,
-        paired=prepared.part.rows.pairing != "unpaired",
-        columns=not is_set,
-    )
-
-
-def _batch(features: Features, table: Table, seed: int, share: float) -> Batch:
-    known = torch.from_numpy(known_pairs(table.keys, share)) if share else None
-    return Batch(
-        known=known,
-        target=torch.from_numpy(features.encode_target(table, seed)),
-        condition=torch.from_numpy(features.encode_condition(table)),
-        weight=torch.from_numpy(table.weight.astype(np.float32)),
-    )
+def _shareable(study: Study) -> bool:
+    """Return whether processes may hold rows of their own; else each of them reads all."""
+    return all(part.rows.kind != "set" and part.rows.pairing != "unpaired" for part in study.stages)
 
 
 def _gen_only(emulator: Emulator, source: EventSource, events: ak.Array) -> ak.Array:

@@ -23,7 +23,8 @@ from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.study import Study, load_study
 from gen2reco.verbs.inputs import naming
-from gen2reco.verbs.train import bundled_sample, fit_alone, read_tables
+from gen2reco.verbs.train import fit_alone
+from gen2reco.verbs.training_rows import bundled_sample, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

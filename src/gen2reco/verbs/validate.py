@@ -138,7 +138,7 @@ def validate(
         split == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
-    streaming = Streaming(origins_of(study))
+    streaming = Streaming(origins_of(study), study.validation.labels)
     judged_events = max(1.0, source.entries * (study.split.test if test_only else 1.0))
     with naming(source, "these events cannot be judged"):
         judged = read_judged(
@@ -157,8 +157,8 @@ def validate(
     streamed = streaming.result(len(judged.events)) if stream else None
     if streamed:
         left_out.append(
-            f"Beyond distributions, which are in streamed.json: {sum(streamed.events[:2])} events"
-            f" but for {len(judged.events)} of them."
+            "Beyond distributions, which are under `All events` and in streamed.json:"
+            f" {sum(streamed.events[:2])} events but for {len(judged.events)} of them."
         )
     for part in separate:
         reason = too_few(judged, part)
@@ -180,6 +180,7 @@ def validate(
         domain=first.domain,
         parts=pages if whole else {},
         sets=first.sets,
+        streamed=streamed,
     )
 
     def write(folder: Path) -> None:
