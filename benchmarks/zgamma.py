@@ -208,9 +208,6 @@ def flow_report() -> dict[str, Any]:
 
 def pictures(runs: dict[str, Any], test: list[Features]) -> None:
     """Distributions and correlation matrices of all models, and their histories."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     from zgamma_pictures import correlations, distributions, histories
 
     names = [name for name in (FLOW, *VAES) if "1" in runs.get(name, {})]
