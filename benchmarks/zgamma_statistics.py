@@ -1,14 +1,18 @@
 """A frequentist study on generated background: `python benchmarks/zgamma_statistics.py`.
 
 Searches for the 150 GeV resonance in the m_lly spectrum. The background template comes from the
-training part of the simulation alone, or from ten times as many events of the flow, whose ensemble
-of bootstraps says how well the training part determines it. Pseudo-experiments are drawn from the
-test part, which no generator has seen, with and without signal. Told are the rates at which
-background alone looks like signal, the expected significance, and what the generated events buy.
+training part of the simulation alone, or from ten times as many events of a flow that learned it,
+with an ensemble of bootstraps for how well the training part determines the flow. Told are the
+rates at which background alone looks like signal, the expected significance, and what the generated
+events buy.
 
-One template has one set of fluctuations, and so has the test part that the experiments are drawn
-from. So the false alarms are counted at thirteen masses, the resonance moved by whole bins, and
-their mean is told with its spread over the masses.
+Pseudo-experiments take events of the test part, none of them twice: so each is what independent
+simulation would give, and the statistics of the test part do not come in. One split has one set of
+fluctuations, and a rate given these is not the nominal one. So the rates are means over many
+splits: for the simulation one split for each pseudo-experiment, for the flows the worlds of
+`zgamma_worlds.py`. Their error is that of a mean over the splits. All worlds share one sample,
+whose fluctuations a smooth flow does not follow; they differ from one mass to another, and the
+spread over five masses is in the error, too.
 """
 
 from __future__ import annotations
@@ -17,253 +21,251 @@ import argparse
 from typing import Any
 
 import numpy as np
-import pyhf
-import torch
 from scipy.stats import norm
 
-from gen2reco import load_emulator, load_study, train
-from gen2reco.rows.splits import TEST, TRAIN
-from gen2reco.training import show_progress
-from record import record, reference_sample
-from zgamma import FLOW, MODELS, full_features, made_features, taken
+from record import record
+from zgamma_fit import by_pyhf, significance
+from zgamma_judging import full_features
+from zgamma_worlds import EDGES, FACTOR, spectrum, worlds
 
-EDGES = np.linspace(110.0, 190.0, 17)
-"""Bins of m_lly, GeV."""
 BACKGROUND = (500, 2000)
 """Expected background events in the window."""
 SIGNAL_SHARE = 0.06
 """Injected signal over background, in the window."""
-TOYS = 5_000
-"""Pseudo-experiments at each mass."""
-SHIFTS = range(-6, 7)
-"""Bins that the resonance is moved by."""
-MEMBERS = 5
-FACTOR = 10
+SPLITS = 20_000
+"""Splits of the simulation, with one pseudo-experiment each."""
+TOYS = 320
+"""Pseudo-experiments in each world."""
+SHIFTS = (-6, -3, 0, 3, 6)
+"""Bins that the resonance is moved by, far enough to make the masses nearly independent."""
 LEVELS = (0.01, 0.05, 0.1)
-STEPS = 30
+TRAIN, TEST = 0.5, 0.4
+"""Shares of the split."""
+
+Template = dict[str, np.ndarray]
+"""Shape and uncertainty of the background, as `significance` takes them."""
 
 
-def spectrum(values: np.ndarray) -> np.ndarray:
-    return np.histogram(values, EDGES)[0].astype(float)
+def moved(signal: np.ndarray, shift: int) -> np.ndarray:
+    """A resonance at another mass."""
+    found = np.roll(signal, shift)
+    if shift > 0:
+        found[:shift] = 0.0
+    elif shift < 0:
+        found[shift:] = 0.0
+    return found * signal.sum() / found.sum()
 
 
-def profile(
-    counts: np.ndarray, shape: np.ndarray, relative: np.ndarray, signal: np.ndarray, *, free: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Maximise the likelihood of many experiments at once.
-
-    Every bin is Poisson of g t b + mu s, with b free, g of mean 1 and Poisson constraint of the
-    template's relative error, and mu free or 0.
-
-    Returns:
-        -2 log likelihood and mu, [experiments] each.
-    """
-    total = counts.sum(axis=1)
-    b, mu = total.copy(), np.zeros(len(counts))
-    tau = 1.0 / np.maximum(relative, 1e-6) ** 2
-    for _ in range(STEPS):
-        expected = b[:, None] * shape
-        part = mu[:, None] * signal
-        g = _factors(counts, expected, part, tau)
-        nu = np.maximum(g * expected + part, 1e-9)
-        pull = counts / nu - 1.0
-        variance = nu + (expected * relative) ** 2
-        slope = np.stack([(pull * g * shape).sum(1), (pull * signal).sum(1)])
-        tt = (shape**2 / variance).sum(1)
-        ts = (shape * signal / variance).sum(1)
-        ss = (signal**2 / variance).sum(1)
-        if free:
-            determinant = tt * ss - ts**2
-            b = b + (ss * slope[0] - ts * slope[1]) / determinant
-            mu = mu + (tt * slope[1] - ts * slope[0]) / determinant
-        else:
-            b = b + slope[0] / tt
-        b = np.maximum(b, 1.0)
-        # A sum of background and signal below zero is no rate.
-        mu = np.maximum(mu, -0.9 * (b[:, None] * shape / signal.clip(1e-9)).min(axis=1))
-    expected, part = b[:, None] * shape, mu[:, None] * signal
-    g = _factors(counts, expected, part, tau)
-    nu = np.maximum(g * expected + part, 1e-9)
-    likelihood = counts * np.log(nu) - nu + tau * (np.log(g) - g + 1.0)
-    return -2.0 * likelihood.sum(axis=1), mu
-
-
-def _factors(
-    counts: np.ndarray, expected: np.ndarray, part: np.ndarray, tau: np.ndarray
+def without_repeats(
+    random: np.random.Generator, pool: np.ndarray, expected: float, number: int
 ) -> np.ndarray:
-    """The template's factor in every bin that fits best, in closed form."""
-    a = expected**2 + tau * expected
-    b = counts * expected - expected * part + tau * expected - tau * part
-    return np.maximum((b + np.sqrt(np.maximum(b**2 + 4 * a * tau * part, 0.0))) / (2 * a), 1e-9)
+    """Spectra of pseudo-experiments [number, bins] of a Poisson number of events of a pool."""
+    sizes = random.poisson(expected, number)
+    whole = pool.astype(np.int64)
+    return np.array([random.multivariate_hypergeometric(whole, n) for n in sizes], float)
 
 
-def significance(
-    counts: np.ndarray, shape: np.ndarray, relative: np.ndarray, signal: np.ndarray
-) -> np.ndarray:
-    """Signed square root of the test statistic for discovery, 0 where signal is negative."""
-    with_signal, mu = profile(counts, shape, relative, signal, free=True)
-    without, _ = profile(counts, shape, relative, signal, free=False)
-    return np.where(mu > 0, np.sqrt(np.maximum(without - with_signal, 0.0)), 0.0)
+def rates(alarms: np.ndarray, *, shared: bool) -> dict[str, float]:
+    """Rates of alarms [masses, splits, levels], each a mean over a split's experiments, and errors.
 
-
-def by_pyhf(
-    counts: np.ndarray, shape: np.ndarray, relative: np.ndarray, signal: np.ndarray
-) -> float:
-    """The same by pyhf."""
-    background = shape * counts.sum()
-    channel = {
-        "name": "m_lly",
-        "samples": [
-            {
-                "name": "signal",
-                "data": signal.tolist(),
-                "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
-            },
-            {
-                "name": "background",
-                "data": background.tolist(),
-                "modifiers": [
-                    {"name": "size", "type": "normfactor", "data": None},
-                    {"name": "shape", "type": "shapesys", "data": (relative * background).tolist()},
-                ],
-            },
-        ],
-    }
-    model = pyhf.Model({"channels": [channel]}, poi_name="mu")
-    data = counts.tolist() + model.config.auxdata
-    q0 = pyhf.infer.test_statistics.q0(
-        0.0, data, model, model.config.suggested_init(),
-        [(0.0, 10.0) if n.startswith(("mu", "size")) else (1e-6, 10.0)
-         for n in model.config.par_names], model.config.suggested_fixed(),
-    )  # fmt: skip
-    return float(np.sqrt(max(float(q0), 0.0)))
-
-
-def rates(z: list[np.ndarray]) -> dict[str, Any]:
-    """How often background alone is as extreme as each level says, at all masses together.
-
-    The binomial error is that of all experiments; `error` is that of the mean over the masses.
+    Args:
+        alarms: which experiments are as extreme as each level says, or what share of them.
+        shared: the splits are worlds, so that the spread over masses is no chance of the splits.
     """
     found = {}
-    for level in LEVELS:
-        # mu <= 0 is one lump of p = 1/2, above every level here.
-        each = np.array([np.mean(norm.sf(one) < level) for one in z])
-        number = sum(map(len, z))
-        found[f"{level:.0%}"] = {
-            "rate": float(each.mean()),
-            "error": float(each.std(ddof=1) / np.sqrt(len(each))),
-            "binomial_error": float(np.sqrt(level * (1 - level) / number)),
-            "least": float(each.min()),
-            "most": float(each.max()),
-        }
+    for level, of_level in zip(LEVELS, np.moveaxis(alarms, 2, 0), strict=True):
+        over_splits = of_level.mean(axis=0)
+        variance = over_splits.var(ddof=1) / len(over_splits)
+        if shared:
+            variance += of_level.mean(axis=1).var(ddof=1) / len(of_level)
+        found[f"{level:.0%}"] = float(of_level.mean())
+        found[f"{level:.0%}, error"] = float(np.sqrt(variance))
     return found
 
 
-def templates() -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray, dict[str, Any]]:
-    """Name -> shape and relative error of the background; the spectrum of the test part; sizes."""
-    full, part, _ = full_features()
-    learned = spectrum(taken(full, np.flatnonzero(part == TRAIN))["m_lly"])
-    truth = spectrum(taken(full, np.flatnonzero(part == TEST))["m_lly"])
-    path = MODELS / "zgamma-ensemble"
-    if not path.exists():
-        study = load_study(FLOW, {"training.members": MEMBERS})
-        with show_progress() as progress:
-            train(study, reference_sample("zgamma"), path, resume=True, progress=progress)
-    emulator = load_emulator(path)
-    number = FACTOR * int(np.count_nonzero(part == TRAIN))
-    made = []
-    for member in range(MEMBERS):
-        one = _of_member(emulator, member)
-        made.append(spectrum(made_features(one, number, seed=21)["m_lly"]))
-    shapes = np.array([one / one.sum() for one in made])
-    spread = np.std(shapes[1:], axis=0, ddof=1) / shapes[0]
-    statistical = 1.0 / np.sqrt(made[0])
-    source = 1.0 / np.sqrt(truth)
-    found = {
-        "simulation": (learned / learned.sum(), 1.0 / np.sqrt(learned)),
-        "simulation, and statistics of the test part": (
-            learned / learned.sum(),
-            np.hypot(1.0 / np.sqrt(learned), source),
-        ),
-        "simulation, no uncertainty": (learned / learned.sum(), np.full_like(learned, 1e-4)),
-        "generated, no uncertainty": (shapes[0], np.full_like(learned, 1e-4)),
-        "generated, its own statistics": (shapes[0], statistical),
-        "generated, statistics and ensemble": (shapes[0], np.hypot(statistical, spread)),
-        "generated, ensemble, and statistics of the test part": (
-            shapes[0],
-            np.sqrt(statistical**2 + spread**2 + source**2),
+def alarms(z: np.ndarray) -> np.ndarray:
+    """Which experiments [n, levels] are as extreme as each level says."""
+    # mu <= 0 is one lump of p = 1/2, above every level here.
+    return (norm.sf(z)[:, None] < np.array(LEVELS)).astype(float)
+
+
+def of_simulation(
+    resonance: np.ndarray, window: np.ndarray, expected: float
+) -> dict[str, dict[str, float]]:
+    """Rates with a template from simulation, every pseudo-experiment with a split of its own."""
+    random = np.random.default_rng([5, int(expected)])
+    learned = random.binomial(window, TRAIN, (SPLITS, len(window)))
+    test = random.binomial(window - learned, TEST / (1 - TRAIN))
+    sizes = random.poisson(expected, SPLITS)
+    toys = np.array(
+        [random.multivariate_hypergeometric(*one) for one in zip(test, sizes, strict=True)], float
+    )
+    repeated = random.poisson(expected * test / test.sum(axis=1, keepdims=True)).astype(float)
+    shape = learned / learned.sum(axis=1, keepdims=True)
+    own, source = 1 / np.sqrt(learned), 1 / np.sqrt(test)
+    kinds = {
+        "no uncertainty": (toys, None),
+        "its statistics": (toys, own),
+        "test events repeated, its statistics": (repeated, own),
+        "test events repeated, its statistics and those of the test part": (
+            repeated,
+            np.hypot(own, source),
         ),
     }
-    sizes = {
-        "simulation_in_window": int(learned.sum()),
-        "generated_in_window": int(made[0].sum()),
-        "test_in_window": int(truth.sum()),
-        "relative_error_simulation": float(np.median(1.0 / np.sqrt(learned))),
-        "relative_error_generated_statistics": float(np.median(statistical)),
-        "relative_error_ensemble": float(np.median(spread)),
+    signals = [SIGNAL_SHARE * expected * moved(resonance, shift) for shift in SHIFTS]
+    return {
+        f"{name}, {expected} events": rates(
+            np.stack([alarms(significance(counts, shape, s, relative=error)) for s in signals]),
+            shared=False,
+        )
+        for name, (counts, error) in kinds.items()
     }
-    return found, truth, sizes
 
 
-def _of_member(emulator: Any, member: int) -> Any:
-    from dataclasses import replace
+def spread_of(ensembles: list[np.ndarray]) -> np.ndarray:
+    """Covariance of the relative errors of generated shapes, pooled over the ensembles."""
+    found = []
+    for made in ensembles:
+        shapes = made / made.sum(axis=1, keepdims=True)
+        found.append(np.cov(shapes / shapes.mean(axis=0), rowvar=False))
+    pooled: np.ndarray = np.mean(found, axis=0)
+    return pooled
 
-    parts = tuple(replace(one, members=(one.members[member],)) for one in emulator.parts)
-    return replace(emulator, parts=parts)
+
+def directions_of(covariance: np.ndarray) -> np.ndarray:
+    """Displacements by one standard deviation along the principal axes."""
+    values, axes = np.linalg.eigh(covariance)
+    kept = values > 1e-9
+    found: np.ndarray = (axes[:, kept] * np.sqrt(values[kept])).T
+    return found
+
+
+def templates(world: dict[str, Any], covariance: np.ndarray) -> dict[str, Template]:
+    """Name -> template of one world."""
+    learned = np.array(world["training"])
+    made = np.array(world["generated"][0])
+    simulated, generated = learned / learned.sum(), made / made.sum()
+    return {
+        "simulation, no uncertainty": {"shape": simulated},
+        "simulation, its statistics": {"shape": simulated, "relative": 1 / np.sqrt(learned)},
+        "generated, no uncertainty": {"shape": generated},
+        "generated, its own statistics": {"shape": generated, "relative": 1 / np.sqrt(made)},
+        "generated, errors of the bins": {
+            "shape": generated,
+            "relative": np.sqrt(np.diag(covariance)),
+        },
+        "generated, covariance": {
+            "shape": generated,
+            "directions": directions_of(covariance),
+        },
+        "generated, statistics of the training part": {
+            "shape": generated,
+            "relative": 1 / np.sqrt(learned),
+        },
+    }
+
+
+def of_worlds(
+    found: list[dict[str, Any]], covariance: np.ndarray, resonance: np.ndarray, expected: float
+) -> dict[str, dict[str, float]]:
+    """Rates and significance with the templates of every world."""
+    signals = [SIGNAL_SHARE * expected * moved(resonance, shift) for shift in SHIFTS]
+    nominal = signals[SHIFTS.index(0)]
+    seen: dict[str, list[np.ndarray]] = {}
+    medians: dict[str, list[float]] = {}
+    checks: dict[str, list[float]] = {}
+    for number, world in enumerate(found):
+        random = np.random.default_rng([6, number, int(expected)])
+        pool = np.array(world["test"])
+        toys = without_repeats(random, pool, expected, TOYS)
+        injected = without_repeats(random, pool, expected, TOYS)
+        injected += random.poisson(nominal, injected.shape)
+        for name, one in templates(world, covariance).items():
+            z = [significance(toys, signal=signal, **one) for signal in signals]
+            seen.setdefault(name, []).append(np.stack([alarms(of).mean(axis=0) for of in z]))
+            found_z = significance(injected, signal=nominal, **one)
+            medians.setdefault(name, []).append(float(np.median(found_z)))
+            if number < CHECKED and len(one) > 1:
+                by_other = by_pyhf(injected[0], signal=nominal, **one)
+                checks.setdefault(name, []).append(abs(by_other - float(found_z[0])))
+    table = {}
+    for name, rows in seen.items():
+        values = np.array(medians[name])
+        table[name] = rates(np.stack(rows, axis=1), shared=True) | {
+            "median significance of signal": float(values.mean()),
+            "its error": float(values.std(ddof=1) / np.sqrt(len(values))),
+            "largest difference to pyhf": max(checks[name]) if name in checks else None,
+        }
+    return table
+
+
+CHECKED = 5
+"""Worlds with one experiment by pyhf for each template."""
+
+
+def sizes(
+    found: list[dict[str, Any]], ensembles: list[np.ndarray], window: np.ndarray
+) -> dict[str, Any]:
+    """Errors of the templates, typical of a bin, and how stable the ensemble's is."""
+    learned = np.array([one["training"] for one in found])
+    made = np.array([one["generated"][0] for one in found])
+    of_each = [float(np.sqrt(np.median(np.diag(spread_of([one]))))) for one in ensembles]
+    of_all = float(np.sqrt(np.median(np.diag(spread_of(ensembles)))))
+    statistical = float(np.median(1 / np.sqrt(learned)))
+    shapes = made / made.sum(axis=1, keepdims=True)
+    away = shapes.mean(axis=0) / (window / window.sum()) - 1
+    return {
+        "events_in_window": int(window.sum()),
+        "training_events_in_window": float(learned.sum(axis=1).mean()),
+        "generated_events_in_window": float(made.sum(axis=1).mean()),
+        "error_of_simulation": statistical,
+        "error_of_generated_by_its_statistics": float(np.median(1 / np.sqrt(made))),
+        "error_of_generated_by_the_ensemble": of_all,
+        "the_same_of_each_ensemble": of_each,
+        "spread_of_generated_over_worlds": float(
+            np.median(shapes.std(axis=0, ddof=1) / shapes.mean(axis=0))
+        ),
+        "events_of_simulation_that_would_have_this_error": (statistical / of_all) ** 2,
+        "mean_of_flows_from_whole_sample": float(np.median(np.abs(away))),
+        "error_of_whole_sample": float(np.median(1 / np.sqrt(window))),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--toys", type=int, default=TOYS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    found, truth, sizes = templates()
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    window = spectrum(full_features()[0]["m_lly"]).astype(np.int64)
     resonance = spectrum(full_features("hzgamma")[0]["m_lly"])
     resonance = resonance / resonance.sum()
-    random = np.random.default_rng(5)
-    studies: dict[str, Any] = {}
-    for expected in BACKGROUND:
-        mean = expected * truth / truth.sum()
-        signal = SIGNAL_SHARE * expected * resonance
-        toys = random.poisson(mean, (arguments.toys, len(mean))).astype(float)
-        injected = random.poisson(mean + signal, (2000, len(mean))).astype(float)
-        of_size = {}
-        for name, (shape, relative) in found.items():
-            moved = [SIGNAL_SHARE * expected * np.roll(resonance, shift) for shift in SHIFTS]
-            z = [significance(toys, shape, relative, one) for one in moved]
-            with_signal = significance(injected, shape, relative, signal)
-            nominal = significance(toys, shape, relative, signal)
-            check = [
-                abs(by_pyhf(toys[i], shape, relative, signal) - nominal[i])
-                for i in np.flatnonzero(nominal > 0.3)[:10]
-            ] if relative.min() > 1e-3 else []  # fmt: skip
-            asimov = significance((mean + signal)[None], shape, relative, signal)
-            own = expected * shape
-            of_size[name] = {
-                "type_1": rates(z),
-                "median_significance": float(np.median(with_signal)),
-                "asimov_on_test_part": float(asimov[0]),
-                "asimov_on_template": float(
-                    significance((own + signal)[None], shape, relative, signal)[0]
-                ),
-                "largest_difference_to_pyhf": float(max(check, default=float("nan")))
-                if check
-                else None,
-            }
-            print(expected, name, of_size[name], flush=True)
-        studies[f"{expected} background events"] = of_size
-    record(
-        "zgamma_statistics",
-        {
-            "bins": EDGES.tolist(),
-            "pseudo_experiments_at_each_mass": arguments.toys,
-            "masses": len(SHIFTS),
-            "signal_over_background": SIGNAL_SHARE,
-            "bootstraps": MEMBERS - 1,
-            "templates": sizes,
-            "studies": studies,
+    found = worlds()
+    if len(found) < 2:
+        raise SystemExit("first run: python benchmarks/zgamma_worlds.py")
+    ensembles = [np.array(one["generated"][1:]) for one in found if len(one["generated"]) > 2]
+    covariance = spread_of(ensembles)
+    result: dict[str, Any] = {
+        "bins": EDGES.tolist(),
+        "signal_over_background": SIGNAL_SHARE,
+        "generated_over_training": FACTOR,
+        "worlds": len(found),
+        "pseudo_experiments_in_a_world": TOYS,
+        "splits_of_simulation": SPLITS,
+        "masses": len(SHIFTS),
+        "binomial_errors_of_the_experiments": [
+            float(np.sqrt(level * (1 - level) / (TOYS * len(found)))) for level in LEVELS
+        ],
+        "templates": sizes(found, ensembles, window),
+        "one_split_for_each_experiment": {
+            f"simulation, {name}": row
+            for expected in BACKGROUND
+            for name, row in of_simulation(resonance, window, expected).items()
         },
-    )
+    }
+    for expected in BACKGROUND:
+        result[f"worlds, {expected} background events"] = of_worlds(
+            found, covariance, resonance, expected
+        )
+        for name, row in result[f"worlds, {expected} background events"].items():
+            print(expected, name, row, flush=True)
+    record("zgamma_statistics", result)
 
 
 if __name__ == "__main__":

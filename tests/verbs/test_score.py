@@ -72,7 +72,9 @@ def test_other_files_are_scored_as_a_whole(vae, strange, tmp_path):
 
 def test_what_cannot_be_scored_is_said(vae, small_emulator, gen_file, tmp_path):
     with pytest.raises(StudyError, match="m_lly"):
-        score(vae, SAMPLE, tmp_path / "no.parquet", sculpted="m_llyy")
+        score(vae, SAMPLE, tmp_path / "no.parquet", signal=SAMPLE, sculpted="m_llyy")
+    with pytest.raises(StudyError, match="--signal"):
+        score(vae, SAMPLE, tmp_path / "no.parquet", sculpted="m_lly")
     with pytest.raises(StudyError, match="split"):
         score(vae, SAMPLE, tmp_path / "no.parquet", split_of="tset")
     density = score(small_emulator, gen_file, tmp_path / "density.parquet")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gen2reco import load_study, train, tune
-from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.errors import EventFileError, OutputExistsError, StudyError
 from gen2reco.verbs.tune import Range, default_space
 
 SAMPLE = Path(__file__).parents[1] / "data" / "zgamma_small.parquet"
@@ -55,8 +55,19 @@ def test_ranges_are_checked(tmp_path):
     for wrong in ({"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"hihg": 1}):
         with pytest.raises(StudyError, match=r"model\.beta"):
             tune("zgamma-vae", SAMPLE, tmp_path / "none", space={"model.beta": wrong})
+    with pytest.raises(StudyError, match=r"model\.beta: 3 is no range"):
+        tune("zgamma-vae", SAMPLE, tmp_path / "none", space={"model.beta": 3})
     with pytest.raises(StudyError, match="several parts"):
         tune("hmumu", SAMPLE, tmp_path / "none")
+
+
+def test_settings_that_are_not_there_are_told_before_anything_is_trained(tmp_path):
+    for wrong in ({"model.bta": {"low": 1, "high": 2}}, {"model.latent": {"low": -2, "high": 3}}):
+        with pytest.raises(StudyError, match=r"model\.(bta|latent)"):
+            tune("zgamma-vae", SAMPLE, tmp_path / "none", space=wrong)
+    with pytest.raises(EventFileError):
+        tune("zgamma-vae", tmp_path / "nothing.parquet", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_default_space_follows_the_family():

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CUTS = (1.0, 0.3, 0.1, 0.03)
 """Shares of the background that pass, of the curves of the sculpted quantity."""
+BINS = 24
+"""Of these curves: the smallest share of some thousand events still fills them."""
 SHOWN = 3000
 """Points of each side in the picture of the latent space."""
 
@@ -60,8 +62,12 @@ def _roc(background: Mapping[str, Reals], signal: Mapping[str, Reals]) -> Figure
     for name, values in background.items():
         cuts = np.quantile(values, 1 - shares)
         axes.plot(shares, [np.mean(signal[name] > cut) for cut in cuts], label=name)
-    axes.plot(shares, shares, color="grey", lw=0.8, ls=":")
-    axes.set(xscale="log", xlabel="background efficiency", ylabel="signal efficiency")
+    axes.plot(shares, shares, color="grey", lw=1, ls=":", label="chance")
+    axes.set(
+        xscale="log", xlim=(1e-3, 1), ylim=(0, 1.02),
+        xlabel="background efficiency", ylabel="signal efficiency",
+    )  # fmt: skip
+    axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
 
@@ -82,10 +88,19 @@ def _sculpting(score: Reals, quantity: Reals, name: str, label: str) -> Figure:
     figure = Figure(figsize=(5, 4.5), layout="tight")
     axes = figure.subplots()
     low, high = np.quantile(quantity, (0.005, 0.98))
-    edges = np.linspace(low, high, 41).tolist()
-    for share in CUTS:
+    edges = np.linspace(low, high, BINS + 1)
+    for number, share in enumerate(CUTS):
         passing = quantity[score >= np.quantile(score, 1 - share)]
-        axes.hist(passing, edges, density=True, histtype="step", label=f"{share:.0%} pass")
-    axes.set(xlabel=name, ylabel="density", title=f"cut on {label}")
+        counts = np.histogram(passing, edges)[0]
+        norm = max(counts.sum(), 1) * np.diff(edges)
+        text, color = f"{share:.0%} pass" if share < 1 else "all", f"C{number}"
+        axes.stairs(counts / norm, edges, label=text, color=color, lw=2 if share == 1 else 1.2)
+        if share == min(CUTS):
+            centres = (edges[1:] + edges[:-1]) / 2
+            axes.errorbar(centres, counts / norm, np.sqrt(counts) / norm, fmt="none", color=color)
+    axes.set(
+        xlabel=name, ylabel="density", title=f"background, cut on {label}",
+        xlim=(low, high), ylim=(0, None),
+    )  # fmt: skip
     axes.legend(fontsize=8)
     return figure

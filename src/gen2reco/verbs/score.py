@@ -105,7 +105,7 @@ def score(
     Raises:
         EmulatorError: the emulator cannot be loaded or its family gives no scores.
         EventFileError: a file cannot be read, lacks a column, or no event has a row.
-        StudyError: an unknown split or quantity.
+        StudyError: an unknown split or quantity, or what needs a signal without one.
         OutputExistsError: the output exists and `overwrite` is off.
     """
     if split_of not in SPLITS:
@@ -113,6 +113,9 @@ def score(
             f"split must be one of {', '.join(SPLITS)}, not {split_of!r}."
             f"{nearest(split_of, SPLITS)}"
         )
+    if not signal and (sculpted or pictures is not None):
+        option = "sculpted" if sculpted else "pictures"
+        raise StudyError(f"{option} is about a signal: name files of it with --signal (signal=...)")
     emulator = as_emulator(model)
     known = emulator.study.validation.quantities
     if sculpted and sculpted not in known:

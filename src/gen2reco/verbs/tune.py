@@ -11,6 +11,8 @@ import math
 import os
 import tempfile
 import time
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 
+from gen2reco import models
 from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.study import Study, load_study
@@ -27,7 +30,7 @@ from gen2reco.verbs.train import fit_alone
 from gen2reco.verbs.training_rows import bundled_sample, read_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from gen2reco.rows.tables import Table
     from gen2reco.training import Progress
@@ -56,6 +59,13 @@ class Range(BaseModel):
         if self.log and self.low <= 0:
             raise ValueError("a logarithm begins above 0")
         return self
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The choices, or the two ends: what is allowed at these is allowed between them."""
+        if self.choices:
+            return self.choices
+        return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
     def suggest(self, trial: Any, name: str) -> Any:
         """Return a value of a trial; lists among the choices go by their text."""
@@ -194,7 +204,7 @@ def tune(
         StudyError: the study, a setting or a range is wrong, it has several parts, or the journal
             is of a search with other `repeats`.
         OutputExistsError: the folder has a journal and `resume` is off.
-        TrainingError: Optuna is not installed.
+        TrainingError: Optuna is not installed, or no trial came to its end.
     """
     begin = time.perf_counter()
     optuna = _optuna()
@@ -206,6 +216,14 @@ def tune(
     if len(base.stages) != 1:
         raise StudyError(f"study {base.name!r} has several parts; tune studies of one part")
     ranges = _ranges(space) if space else default_space(base)
+    for name, one in ranges.items():
+        for value in one.ends:
+            models.parse(load_study(study, {**fixed, name: value}).parts[0].model)
+    source = open_events(
+        files or bundled_sample(base.name), tree=base.input.tree, units=base.input.units
+    )
+    with naming(source, "the study does not fit these events"):
+        (table,) = read_tables(base, source)[0].values()
     output.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     backend = optuna.storages.journal.JournalFileBackend(str(output / JOURNAL))
@@ -221,11 +239,6 @@ def tune(
     if before != repeats:
         raise StudyError(f"{output / JOURNAL} is of a search with {before} repeats, not {repeats}")
     search.set_user_attr("repeats", repeats)
-    source = open_events(
-        files or bundled_sample(base.name), tree=base.input.tree, units=base.input.units
-    )
-    with naming(source, "the study does not fit these events"):
-        (table,) = read_tables(base, source)[0].values()
 
     def objective(trial: Any) -> float:
         first = trial.number == 0
@@ -284,6 +297,12 @@ def _outcome(
     seconds: float,
 ) -> Tuned:
     """Write the best study and the pictures."""
+    trials = search.get_trials(deepcopy=False, states=done)
+    if not any(t.state.name == "COMPLETE" for t in trials):
+        raise TrainingError(
+            "no trial came to its end: each training failed or was pruned; try the study with"
+            f" `gen2reco train {study}` first, or narrower ranges"
+        )
     best = search.best_trial
     settings = dict(best.user_attrs["settings"])
     resolved = load_study(study, {**fixed, **settings})
@@ -295,26 +314,36 @@ def _outcome(
         yaml = YAML()
         yaml.dump(_plain(tree), file)
     temporary.replace(written)
-    _draw(search, output)
-    trials = search.get_trials(deepcopy=False, states=done)
+    _draw(search, output, str(fixed["training.monitor"]))
     first = next((t.value for t in trials if t.number == 0 and t.value is not None), math.nan)
     pruned = sum(t.state.name == "PRUNED" for t in trials)
     return Tuned(output, len(trials), pruned, best.value, first, settings, written, seconds)
 
 
-def _draw(search: Any, output: Path) -> None:
+def _draw(search: Any, output: Path, monitor: str) -> None:
     """Draw the history of the search and the importance of the settings."""
     import matplotlib.figure as mpl  # noqa: PLC0415
 
     complete = [t for t in search.trials if t.state.name == "COMPLETE"]
-    figure = mpl.Figure(figsize=(5, 4), layout="tight")
+    pruned = [t for t in search.trials if t.state.name == "PRUNED" and t.intermediate_values]
+    figure = mpl.Figure(figsize=(6, 4), layout="tight")
     axes = figure.subplots()
+    stopped = [list(t.intermediate_values.values())[-1] for t in pruned]
+    axes.plot(
+        [t.number for t in pruned], stopped, "x", color="0.6", ms=5, label="pruned, its last value"
+    )
     values = [t.value for t in complete]
-    axes.plot([t.number for t in complete], values, "k.", label="trial")
+    axes.plot([t.number for t in complete], values, "k.", label="finished")
     best = [min(values[: i + 1]) for i in range(len(values))]
-    axes.step([t.number for t in complete], best, where="post", label="best so far")
-    axes.set(xlabel="trial", ylabel="monitored quantity, validation")
-    axes.legend()
+    last = max(t.number for t in [*complete, *pruned])
+    steps = [t.number for t in complete] + [last]
+    axes.step(steps, [*best, best[-1]], where="post", label="best so far")
+    axes.set(xlabel="trial", ylabel=f"{monitor} on the validation rows")
+    if min([*values, *stopped]) > 0:  # a loss may be below
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.legend(fontsize=8)
     figure.savefig(output / "history.png", dpi=90)
     varied = [t for t in complete if t.params]
     if len(varied) < STARTUP:
@@ -322,20 +351,31 @@ def _draw(search: Any, output: Path) -> None:
     from optuna.importance import get_param_importances  # noqa: PLC0415
 
     try:
-        shares = get_param_importances(search)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few trials: the picture says how many
+            shares = get_param_importances(search)
     except (RuntimeError, ValueError) as error:
         logger.info("no importances: %s", error)
         return
     figure = mpl.Figure(figsize=(6, 4), layout="tight")
     axes = figure.subplots()
     axes.barh(list(shares)[::-1], list(shares.values())[::-1])
-    axes.set(xlabel="importance")
+    axes.set(
+        xlim=(0, None),
+        xlabel="importance: share of what the settings decide",
+        title=f"{len(varied)} finished trials",
+    )
     figure.savefig(output / "importance.png", dpi=90)
 
 
 def _ranges(space: Mapping[str, Range | Mapping[str, Any]]) -> dict[str, Range]:
     found = {}
     for name, one in space.items():
+        if not isinstance(one, Range | Mapping):
+            raise StudyError(
+                f"range of {name}: {one!r} is no range; give {{low: 1, high: 2}}, with log: true or"
+                " whole: true where it is so, or {choices: [1, 2]}"
+            )
         try:
             found[name] = one if isinstance(one, Range) else Range.model_validate(one)
         except ValidationError as error:
