@@ -24,7 +24,7 @@ from gen2reco.models.nn.relatives import Chain, Siblings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.calorimeter import Detector
+    from gen2reco.models.nn.calorimeter import Detector, Grid
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -33,13 +33,22 @@ if TYPE_CHECKING:
 LITTLE = 0.1
 """Energy in GeV below which logarithms stop to care."""
 
+EDGE = 0.875
+"""Of the radius: what lies farther out may be in another jet behind the detector."""
+
 NEAR_EM, NEAR_HAD = 0.03, 0.13
 """How far around a cell others are looked at."""
 
-OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 18
+ETA_STEPS = np.round(np.arange(0.1, 3.05, 0.1), 1)
+PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0])
+"""Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
+
+OF_JET, OF_TRACK, OF_EM, OF_HAD = (
+    7, 19 + len(ETA_STEPS) + len(PT_STEPS), 14 + len(ETA_STEPS), 18 + len(ETA_STEPS),
+)  # fmt: skip
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
-OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
+OF_SIBLING, OF_BEFORE, OF_MISSING = 1 + OUTCOMES, 4 + OUTCOMES, 3
 """How many numbers jets, charged particles and cells are described by."""
 
 
@@ -51,15 +60,22 @@ class Scene:
         gen: the particles.
         em: cells that photons and electrons enter.
         had: cells that hadrons enter.
+        em_at: eta and phi of the middle of those cells.
+        had_at: the same of cells of hadrons.
         behind: cell of hadrons behind each cell of photons, -1 for none.
         together: whether particles of one decay know of each other.
+        inside: distance from the axis within which whether a particle is found is up to the
+            detector; farther out it is up to the jet too.
     """
 
     gen: Particles
     em: Cells
     had: Cells
+    em_at: tuple[Numbers, Numbers]
+    had_at: tuple[Numbers, Numbers]
     behind: Index
     together: bool
+    inside: float
 
     @classmethod
     def of(cls, gen: Particles, detector: Detector) -> Scene:
@@ -67,11 +83,10 @@ class Scene:
         grids, tracker = detector.grids, detector.tracker
         em = enter(gen, (gen.kind == PHOTON) | (gen.kind == ELECTRON), grids[0], tracker)
         had = enter(gen, (gen.kind == HADRON) | (gen.kind == NEUTRAL), grids[1], tracker)
-        middle = np.full(len(em), 0.5)
-        eta, phi = grids[0].direction(em.cell, middle, middle)
-        return cls(
-            gen, em, had, had.find(em.jet, grids[1].find(eta, phi), grids[1]), detector.together
-        )
+        em_at, had_at = (_middle(grid, cells) for grid, cells in zip(grids, (em, had), strict=True))
+        behind = had.find(em.jet, grids[1].find(*em_at), grids[1])
+        inside = np.inf if detector.radius is None else EDGE * detector.radius
+        return cls(gen, em, had, em_at, had_at, behind, detector.together, inside)
 
     @cached_property
     def charged(self) -> Index:
@@ -105,9 +120,26 @@ class Scene:
     @cached_property
     def distance(self) -> Numbers:
         """Distance of each particle from its jet's axis."""
-        eta, phi = (part[self.gen.jet] for part in self.axis)
-        step = np.mod(self.gen.phi - phi + np.pi, 2.0 * np.pi) - np.pi
-        return np.hypot(self.gen.eta - eta, step)
+        return self._from_axis(self.gen.eta, self.gen.phi, self.gen.jet)
+
+    @cached_property
+    def em_distance(self) -> Numbers:
+        """That of each cell of photons."""
+        return self._from_axis(*self.em_at, self.em.jet)
+
+    @cached_property
+    def had_distance(self) -> Numbers:
+        """That of each cell of hadrons; a magnetic field takes soft particles far."""
+        return self._from_axis(*self.had_at, self.had.jet)
+
+    def _from_axis(self, eta: Numbers, phi: Numbers, jet: Index) -> Numbers:
+        axis = [part[jet] for part in self.axis]
+        return np.hypot(eta - axis[0], np.mod(phi - axis[1] + np.pi, 2.0 * np.pi) - np.pi)
+
+    def _told(self, distance: Numbers) -> list[Numbers]:
+        """What is said of distances: nothing beyond `inside`."""
+        apart = np.minimum(distance, self.inside)
+        return [4.0 * apart - 0.5, np.maximum(apart - 0.6, 0.0) * 10.0]
 
     @cached_property
     def jets(self) -> Numbers:
@@ -138,12 +170,11 @@ class Scene:
         count = np.append(had.sums(np.ones(len(gen.jet))), 0.0)[cell]
         energy, species = self.energy[which], np.abs(gen.pdg_id[which])
         jets, kin = self.jets[gen.jet[which]], self.siblings
-        return np.stack(
+        numbers = np.stack(
             [
                 _log(gen.pt[which]) / 1.5 - 1.0,
                 np.abs(gen.eta[which]) - 1.0,
-                4.0 * self.distance[which] - 0.5,
-                np.maximum(self.distance[which] - 0.6, 0.0) * 10.0,
+                *self._told(self.distance[which]),
                 (gen.kind[which] == ELECTRON) * 1.0,
                 (gen.kind[which] == MUON) * 1.0,
                 (species == 321) * 1.0,
@@ -156,11 +187,14 @@ class Scene:
                 (kin.partner[which] >= 0) * 1.0,
                 (kin.baryon[which]) * 1.0,
                 kin.off[which] / 0.01,
+                kin.unlikely[which],
                 np.where(kin.energy[which] > 0, _log(kin.energy[which]) / 2.0 - 1.0, 0.0),
                 _log(gen.pt[which] / 0.2) / 2.0 - 1.5,
             ],
             axis=1,
         )
+        edges = _passed(gen.eta[which], ETA_STEPS), _passed(gen.pt[which], PT_STEPS)
+        return np.concatenate([numbers, *edges], axis=1)
 
     def of_siblings(self, which: Index, outcome: Index) -> Numbers:
         """What is said of what became of the harder of a pair, [len(which), OF_SIBLING].
@@ -189,6 +223,28 @@ class Scene:
             ]
         )
 
+    def of_missing(self, lost: Flags, energy: Numbers) -> Numbers:
+        """What is said of photons' energy that is missing around each cell, [cells, OF_MISSING].
+
+        Energy that leaves one cell for another is missing there and found here. Known are cells
+        that give nothing, and the energies of those that come before in the chain.
+
+        Args:
+            lost: cells of photons that give none, [cells].
+            energy: of the photons of cells, GeV; those of later rounds are not looked at, [cells].
+        """
+        chain = self.chain
+        own = self.em.sums(self.energy * (self.gen.kind == PHOTON))
+        missing = np.where(lost, own, own - energy)
+        there = chain.before >= 0
+        before = np.where(there, missing[chain.before], 0.0)
+        ends = np.searchsorted(self.em.jet, np.arange(self.gen.jets + 1))
+        place = self.gen.eta[self.em.lead], self.gen.phi[self.em.lead]
+        out = np.zeros((len(own), 2))
+        _missing(ends, *place, chain.turn, lost, missing, NEAR_EM, out)
+        unit = np.maximum(own, LITTLE)
+        return np.arcsinh(10.0 * np.column_stack([before, out]) / unit[:, None]) / 3.0
+
     def of_em(self, found: Flags) -> Numbers:
         """What is said of cells of photons and electrons, [cells, OF_EM], given found tracks."""
         gen, cells, energy = self.gen, self.em, self.energy
@@ -196,7 +252,7 @@ class Scene:
         total = cells.sums(energy * photon)
         lead = cells.lead
         jets = self.jets[cells.jet]
-        return np.stack(
+        numbers = np.stack(
             [
                 _log(total) / 1.5 - 1.0,
                 np.log(np.maximum(total, LITTLE)) < np.log(0.6),
@@ -206,8 +262,7 @@ class Scene:
                 _log(cells.sums(energy * (electron & ~found))) / 1.5,
                 np.abs(gen.eta[lead]) - 1.0,
                 (np.abs(gen.eta[lead]) > 1.5) * 1.0,
-                4.0 * self.distance[lead] - 0.5,
-                np.maximum(self.distance[lead] - 0.6, 0.0) * 10.0,
+                *self._told(self.em_distance),
                 jets[:, 0],
                 jets[:, 1],
                 _log(self.around(cells, energy * photon, NEAR_EM)) / 2.0 - 1.0,
@@ -215,6 +270,7 @@ class Scene:
             ],
             axis=1,
         )
+        return np.concatenate([numbers, _passed(gen.eta[lead], ETA_STEPS)], axis=1)
 
     def of_had(self, found: Flags, dark: Flags) -> Numbers:
         """What is said of cells of hadrons, [cells, OF_HAD].
@@ -226,13 +282,13 @@ class Scene:
         gen, cells, energy = self.gen, self.had, self.energy
         charged = gen.kind == HADRON
         # Where both of a pair have no track, their energy is mostly lost too.
-        gone = (self.siblings.partner >= 0) & ~found & ~found[self.siblings.partner]
+        gone = self.siblings.sure & ~found & ~found[self.siblings.partner]
         tracks = energy * (charged & found)
         total, seen = cells.sums(energy), cells.sums(tracks)
         count = cells.sums((charged & found) * 1.0)
         lead = cells.lead
         jets = self.jets[cells.jet]
-        return np.stack(
+        numbers = np.stack(
             [
                 _log(total) / 1.5 - 1.5,
                 _log(seen) / 1.5 - 1.5,
@@ -246,8 +302,7 @@ class Scene:
                 np.sqrt(cells.sums(tracks**2)) / np.maximum(seen, LITTLE),
                 np.abs(gen.eta[lead]) - 1.0,
                 (np.abs(gen.eta[lead]) > 2.5) * 1.0,
-                4.0 * self.distance[lead] - 0.5,
-                np.maximum(self.distance[lead] - 0.6, 0.0) * 10.0,
+                *self._told(self.had_distance),
                 jets[:, 0],
                 jets[:, 1],
                 _log(self.around(cells, energy, NEAR_HAD)) / 2.0 - 1.0,
@@ -255,6 +310,7 @@ class Scene:
             ],
             axis=1,
         )
+        return np.concatenate([numbers, _passed(gen.eta[lead], ETA_STEPS)], axis=1)
 
     def _in_front(self, values: Numbers) -> Numbers:
         """Return the sum of numbers per cell of photons over those before each cell of hadrons."""
@@ -282,6 +338,33 @@ def _around(ends: Any, eta: Any, phi: Any, values: Any, reach: Any, out: Any) ->
                 step = min(step, 2.0 * np.pi - step)
                 if k != i and step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
                     out[i] += values[k]
+
+
+@njit(cache=True, nogil=True)
+def _missing(
+    ends: Any, eta: Any, phi: Any, turn: Any, lost: Any, missing: Any, reach: Any, out: Any
+) -> None:
+    """Sums over the cells around each: of earlier rounds, and of those that give nothing."""
+    for jet in range(len(ends) - 1):
+        for i in range(ends[jet], ends[jet + 1]):
+            for k in range(ends[jet], ends[jet + 1]):
+                if k == i or not (lost[k] or turn[k] < turn[i]):
+                    continue
+                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
+                step = min(step, 2.0 * np.pi - step)
+                if step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
+                    out[i, 1 if lost[k] else 0] += missing[k]
+
+
+def _middle(grid: Grid, cells: Cells) -> tuple[Numbers, Numbers]:
+    middle = np.full(len(cells), 0.5)
+    eta, phi = grid.direction(cells.cell, middle, middle)
+    return eta, phi
+
+
+def _passed(values: Numbers, steps: Numbers) -> Numbers:
+    """Return which steps the sizes of some numbers have passed, [len(values), len(steps)]."""
+    return np.asarray((np.abs(values)[:, None] >= steps) * 1.0)
 
 
 def _log(values: Numbers) -> Numbers:

@@ -24,17 +24,24 @@ LOST, FOUND, ELSEWHERE = range(3)
 KINDS = 5
 STANDS_FOR = np.array([211.0, 130.0, 22.0, 11.0, 13.0])
 """pdgId of what belongs to no GEN particle, by type; charged hadrons count as pions."""
+MASSES = {
+    11: 0.000511, 13: 0.10566, 211: 0.13957, 321: 0.49368, 2212: 0.93827, 3112: 1.19745,
+    3222: 1.18937, 3312: 1.32171, 3334: 1.67245,
+}  # fmt: skip
+"""GeV, by |pdgId|; what calorimeters see has none."""
 
 SHIFT, MOVE, AXIS = 2.0, 100.0, 10.0
 """What makes azimuths and displacements numbers of order one."""
-SCALE, FINE, LEPTON, NEUTRAL_RATIO = 0.05, 0.05, 0.05, 0.5
+SCALE, FINE, LEPTON = 0.05, 0.05, 0.05
 """Log ratios of RECO to GEN enter the flows in these units; far tails are compressed."""
 UPWARDS = 0.35
 """Power that compresses log ratios above 0: gently, for what a smooth tail adds there is energy."""
-NOISE_TERM, STOCHASTIC, CONSTANT = 0.4, 0.1, 0.01
-"""Unit of photons' log ratios at energy E (GeV): these over E, over its root, and by itself."""
+OF_PHOTONS, OF_HADRONS = (0.4, 0.1, 0.01), (0.5, 0.8, 0.05)
+"""Unit of log ratios in cells at energy E (GeV): these over E, over its root, and by itself."""
 MOST = 3.0
 """Largest log ratio that is drawn: energy that soft particles cannot have is rare in training."""
+LEAST = 0.1
+"""GeV: a neutral hadron that is there has at least this."""
 FARTHEST = 9.0
 """Compressed numbers beyond this are cut."""
 
@@ -44,6 +51,12 @@ def photon_energy(scene: Scene) -> Numbers:
     photons = scene.em.sums(scene.energy * (scene.gen.kind == PHOTON))
     electrons = scene.em.sums(scene.energy * (scene.gen.kind == ELECTRON))
     return np.asarray(np.where(photons > 0, photons, electrons))
+
+
+def masses(pdg_id: Numbers) -> Numbers:
+    """Return the mass of each particle, GeV."""
+    kinds = np.abs(pdg_id)
+    return np.select([kinds == kind for kind in MASSES], list(MASSES.values()), 0.0)
 
 
 def one_hot(kind: Index) -> Numbers:
@@ -65,8 +78,18 @@ def log_ratio(above: Numbers, below: Numbers) -> Numbers:
 
 def photon_unit(scene: Scene) -> Numbers:
     """Return the unit of photons' log ratios in each cell."""
-    energy = np.maximum(photon_energy(scene), 0.1)
-    return np.sqrt(CONSTANT**2 + STOCHASTIC**2 / energy + (NOISE_TERM / energy) ** 2)
+    return _unit(photon_energy(scene), OF_PHOTONS)
+
+
+def hadron_unit(scene: Scene) -> Numbers:
+    """Return the unit of hadrons' log ratios in each cell."""
+    return _unit(scene.had.sums(scene.energy), OF_HADRONS)
+
+
+def _unit(energy: Numbers, terms: tuple[float, float, float]) -> Numbers:
+    energy = np.maximum(energy, 0.1)
+    noise, stochastic, constant = terms
+    return np.sqrt(constant**2 + stochastic**2 / energy + (noise / energy) ** 2)
 
 
 def squeezed(log_ratio: Numbers, unit: Numbers | float) -> Numbers:
