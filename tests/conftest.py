@@ -31,21 +31,30 @@ def gen_file(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+SMALL_WJET = {
+    "training.epochs": 2,
+    "training.members": 2,
+    "training.max_rows": 6000,
+    "model.categories.hidden": [16, 16],
+    "model.continuous.couplings": 3,
+    "model.continuous.hidden": [16, 16],
+}
+"""Changes to the study `wjet` that make its training short."""
+
+
+@pytest.fixture(scope="session")
+def small_wjet() -> dict[str, object]:
+    """Changes to the study `wjet` for a short training, that of `small_emulator`."""
+    return dict(SMALL_WJET)
+
+
 @pytest.fixture(scope="session")
 def small_emulator(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real but small emulator of `wjet` with an ensemble of two: some seconds of training."""
     from gen2reco import train
 
     path = tmp_path_factory.mktemp("emulator") / "model"
-    overrides = {
-        "training.epochs": 2,
-        "training.members": 2,
-        "training.max_rows": 6000,
-        "model.categories.hidden": [16, 16],
-        "model.continuous.couplings": 3,
-        "model.continuous.hidden": [16, 16],
-    }
-    train("wjet", bundled, path, overrides=overrides)
+    train("wjet", bundled, path, overrides=SMALL_WJET)
     return path
 
 

@@ -38,6 +38,7 @@ NOT_OURS = {
     "--model",
     "--nproc-per-node",
     "--nthreads",
+    "--nworkers",
     "--time",
 }
 """Options in the texts that belong to other programs."""

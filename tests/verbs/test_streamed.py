@@ -1,4 +1,7 @@
-"""Validation of samples larger than memory: all events count, however they are cut into files."""
+"""Validation of samples larger than memory: all events count, however they are cut into files.
+
+The one that is looked at runs on a cluster, and what it is compared with in one process.
+"""
 
 import importlib
 import json
@@ -13,7 +16,7 @@ from gen2reco.validation.report import read_report
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import EventSamples
 from gen2reco.verbs.judged import read_judged
-from gen2reco.verbs.streamed import origins_of, watching
+from gen2reco.verbs.streamed import origins_of
 
 
 def figures(folder):
@@ -37,7 +40,9 @@ def judged(small_emulator, table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("validated")
     sample = split(table, folder / "one", [])
     report = folder / "report"
-    found = validate(small_emulator, sample, report, stream=600, quick=True, split="all")
+    found = validate(
+        small_emulator, sample, report, stream=600, quick=True, split="all", scheduler="local"
+    )
     return sample, report, found
 
 
@@ -94,12 +99,12 @@ def test_bins_hold_all_weights_and_whole_numbers_have_bins_of_their_own():
 def test_files_and_chunks_do_not_matter(small_emulator, table, judged, tmp_path, monkeypatch):
     module = importlib.import_module("gen2reco.verbs.judged")
     monkeypatch.setattr(module, "_CHUNK", 333)
+    monkeypatch.setattr(module, "RANGE", 1500)
     many = split(table, tmp_path / "many", [700, 701, 3000])
     emulator = load_emulator(small_emulator)
     streaming = Streaming(origins_of(emulator.study))
     source = open_events(many)
-    watch = watching(emulator.study, streaming)
-    found = read_judged(emulator, source, test_only=False, share=600 / 5000, watch=watch)
+    found = read_judged(emulator, source, test_only=False, share=600 / 5000, streaming=streaming)
     _, _, before = judged
     assert streaming.result(len(found.events)) == before.streamed
 

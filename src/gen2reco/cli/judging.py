@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from gen2reco.cli.options import AsJson, Inputs, Model, Output, Overwrite, Quick, Seed, Stream
+from gen2reco.cli.options import (
+    AsJson,
+    Inputs,
+    LocalWorkers,
+    Model,
+    Output,
+    Overwrite,
+    Quick,
+    Scheduler,
+    Seed,
+    Stream,
+)
 from gen2reco.cli.output import say, show
 
 
@@ -28,6 +39,8 @@ def validate(
     ] = 1,
     quick: Quick = False,
     stream: Stream = 0,
+    scheduler: Scheduler = "",
+    workers: LocalWorkers = 1,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +56,8 @@ def validate(
         oversample=oversample,
         quick=quick,
         stream=stream,
+        scheduler=scheduler,
+        workers=workers,
         overwrite=overwrite,
         say=say,
     )
@@ -102,6 +117,8 @@ def compare(
     ] = "",
     quick: Quick = False,
     stream: Stream = 0,
+    scheduler: Scheduler = "",
+    workers: LocalWorkers = 1,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -115,6 +132,8 @@ def compare(
         study=study or None,
         quick=quick,
         stream=stream,
+        scheduler=scheduler,
+        workers=workers,
         overwrite=overwrite,
         say=say,
     )

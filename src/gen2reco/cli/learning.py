@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gen2reco.cli.options import AsJson, Output, Overwrite
+from gen2reco.cli.options import AsJson, Output, Overwrite, Scheduler
 from gen2reco.cli.output import overrides, say, show
 from gen2reco.errors import StudyError
 
@@ -52,6 +52,7 @@ def train(
     ] = False,
     overwrite: Overwrite = False,
     workers: Annotated[int, typer.Option(min=1, help="Ensemble members trained side by side.")] = 1,
+    scheduler: Scheduler = "",
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")
     ] = False,
@@ -70,6 +71,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             workers=workers,
+            scheduler=scheduler,
             tensorboard=tensorboard,
             progress=progress,
         )

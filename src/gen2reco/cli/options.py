@@ -31,6 +31,15 @@ Stream = Annotated[
         " about so many of them.",
     ),
 ]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        help="Address of a Dask scheduler whose workers do it, or local for --workers here."
+    ),
+]
+LocalWorkers = Annotated[
+    int, typer.Option("--workers", "-w", min=1, help="Processes, with --scheduler local.")
+]
 Chunk = Annotated[int, typer.Option("--chunk", min=1, help="Events per step.")]
 Workers = Annotated[
     int, typer.Option("--workers", "-w", min=1, help="Processes, this one included.")

@@ -110,6 +110,21 @@ class EventSource:
             file.check(names)
         return self._chunks(size, names, start, last)
 
+    def within(self, start: int, stop: int) -> tuple[EventSource, int, int]:
+        """Return the files that hold a range of entries, and the range in them.
+
+        What travels to another process should not be the metadata of all files.
+        """
+        first, kept, before = 0, [], 0
+        for file in self.files:
+            if first < stop and first + file.entries > start:
+                kept.append(file)
+            elif not kept:
+                before += file.entries
+            first += file.entries
+        part = EventSource(kept or self.files[:1], tree=self._tree, units=self._units)
+        return part, start - before, min(stop, self.entries) - before
+
     def _chunks(self, size: int, names: list[str], start: int, stop: int) -> Iterator[Chunk]:
         first = 0
         for file in self.files:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import platform
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -233,8 +234,7 @@ class EventWriter:
                 for name in ("genEventSumw", "genEventSumw2")
             },
             "genEventCount": int(np.sum(np.asarray(runs["genEventCount"]))),
-            "versions": {"python": platform.python_version()}
-            | {library: version(library) for library in _LIBRARIES},
+            "versions": _versions(),
         }
         if self._tables:
             own["generated_tables"] = {
@@ -305,6 +305,12 @@ def write_events(
         for events in chunks:
             writer.append(events)
     return writer.summary
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of Python and libraries, looked up once: it takes some milliseconds."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
 def _as_json(value: object) -> object:

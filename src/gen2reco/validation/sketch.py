@@ -129,7 +129,11 @@ class Sketching:
 
     def add(self, values: Reals, weight: Reals | None = None) -> None:
         """Add numbers [n]."""
-        self._pending.append(Sketch.of(values, weight))
+        self.take(Sketch.of(values, weight))
+
+    def take(self, sketch: Sketch) -> None:
+        """Add what another sketch holds."""
+        self._pending.append(sketch)
         self._cells += len(self._pending[-1].cells)
         if self._cells > _MOST_PENDING + len(self._pending[0].cells):
             self._pending = [Sketch.merged(self._pending)]

@@ -146,6 +146,13 @@ class Streaming:
                 near = values - self._origins.get((group, name), 0.0)
                 self._sketches.setdefault(key, Sketching()).add(near, weight)
 
+    def take(self, part: Streaming) -> None:
+        """Add what was added to another one; the same parts in the same order give the same."""
+        for side, events in part._events.items():
+            self._events[side] += events
+        for key, sketch in part._sketches.items():
+            self._sketches.setdefault(key, Sketching()).take(sketch.result())
+
     def result(self, rows: int) -> Streamed:
         """Compare what was added; quantities without numbers on a side are left out."""
         made = {key: sketch.result() for key, sketch in self._sketches.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +21,14 @@ from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
-from gen2reco.verbs.judged import SUBSAMPLE
+from gen2reco.verbs.judged import SUBSAMPLE, ranges
 from gen2reco.verbs.samples import replica_of
+from gen2reco.verbs.spread import check_streamed, in_turn
 from gen2reco.verbs.validate import Validated, check_free, place_report
+from gen2reco.workers.cluster import cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gen2reco.events import EventSource
     from gen2reco.validation.samples import Passing
@@ -44,6 +49,8 @@ def compare(
     seed: int = 1,
     quick: bool = False,
     stream: int = 0,
+    scheduler: str = "",
+    workers: int = 1,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validated:
@@ -65,6 +72,10 @@ def compare(
         stream: for samples larger than memory: the distributions are those of all events, as
             sketches (`streamed.json`); everything else is about so many of FullSim and the same
             share of FastSim, chosen by their keys. 0: all events, in memory.
+        scheduler: address of a Dask scheduler (`tcp://host:8786`) whose workers read what is
+            streamed, or `local` for a cluster of `workers` processes here. The figures are those
+            without it.
+        workers: processes of a local cluster.
         overwrite: replace an existing report.
         say: receives a line at the start of each step.
 
@@ -72,8 +83,10 @@ def compare(
         OutputExistsError: the report exists and `overwrite` is off.
         EventFileError: a file cannot be read, or the two have nothing in common.
         StudyError: an expression of the study does not work on both.
+        WorkerError: a scheduler was lost.
     """
     output = Path(output)
+    check_streamed(scheduler, stream)
     check_free(output, overwrite=overwrite)
     plan = load_study(study) if isinstance(study, str | Path) else study
     tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
@@ -113,24 +126,13 @@ def compare(
     if stream:
         say(f"streaming {sources[0].entries} and {sources[1].entries} events")
         streaming = Streaming(labels=plan.validation.labels if plan else None)
-        for side, source, own in zip(("full", "fast"), sources, define, strict=True):
-            for events in _pieces(source, wanted, own, weight, 1.0):
-                # Where both stem from the same GEN events, half B of FullSim is the null.
-                parts = halves(_keys(events)) if shared.any() else np.full(len(events), 2)
-                for name, part in _STREAMED[side]:
-                    chosen = events[(parts == part) | (parts == 2)]
-                    if name == "full_b" and not shared.any():
-                        continue
-                    rows, values = _values(chosen, quantities, select, own)
-                    member = flat_columns(chosen).get("member")
-                    nominal = rows if member is None else rows[np.asarray(member)[rows] == 0]
-                    kept = np.isin(rows, nominal)
-                    streaming.add(
-                        name,
-                        len(chosen),
-                        _weights(chosen, weight)[nominal],
-                        {quantity: numbers[kept] for quantity, numbers in values.items()},
-                    )
+        common = Common(tuple(wanted), quantities, select, weight, bool(shared.any()))
+        with cluster(scheduler, workers) if scheduler else nullcontext() as made:
+            for side, source, own in zip(("full", "fast"), sources, define, strict=True):
+                tasks = ((common, side, own, *source.within(*one)) for one in ranges(source))
+                parts = in_turn(made, sketched, tasks) if made else starmap(sketched, tasks)
+                for part in parts:
+                    streaming.take(part)
         streamed = streaming.result(len(sides[0]))
     say("comparing")
     assessment = assess(
@@ -155,6 +157,49 @@ def compare(
 
     place_report(output, overwrite, write)
     return Validated(assessment, output, streamed=streamed)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What is streamed of both sides; all that a worker must be told beside the side itself."""
+
+    wanted: tuple[str, ...]
+    quantities: Mapping[str, str]
+    select: str
+    weight: str
+    shared: bool
+
+
+def sketched(
+    common: Common,
+    side: str,
+    define: Mapping[str, str],
+    source: EventSource,
+    start: int,
+    stop: int,
+) -> Streaming:
+    """Sketch a range of entries of one side, here or in a worker.
+
+    Where both stem from the same GEN events (`shared`), half B of FullSim is the null.
+    """
+    streaming = Streaming()
+    for events in _pieces(source, common.wanted, define, common.weight, 1.0, start, stop):
+        parts = halves(_keys(events)) if common.shared else np.full(len(events), 2)
+        for name, part in _STREAMED[side]:
+            chosen = events[(parts == part) | (parts == 2)]
+            if name == "full_b" and not common.shared:
+                continue
+            rows, values = _values(chosen, common.quantities, common.select, define)
+            member = flat_columns(chosen).get("member")
+            nominal = rows if member is None else rows[np.asarray(member)[rows] == 0]
+            kept = np.isin(rows, nominal)
+            streaming.add(
+                name,
+                len(chosen),
+                _weights(chosen, common.weight)[nominal],
+                {quantity: numbers[kept] for quantity, numbers in values.items()},
+            )
+    return streaming
 
 
 def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
@@ -190,16 +235,18 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
 
 def _pieces(
     source: EventSource,
-    expressions: list[str],
+    expressions: Sequence[str],
     define: Mapping[str, str],
     weight: str,
     share: float,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[awkward.Array]:
     """Yield a share of the events, chosen by their keys, with the columns that are needed."""
     needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
     known = (*IDS, "weight", "replica", "member", weight)
     needed |= dict.fromkeys(name for name in known if name and name in source.columns)
-    for chunk in source.chunks(_CHUNK, columns=list(needed)):
+    for chunk in source.chunks(_CHUNK, list(needed), start, stop):
         events = chunk.events
         if share < 1:
             # Packed, because a selection of lists would hold on to those of the whole chunk.

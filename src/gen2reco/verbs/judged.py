@@ -22,10 +22,13 @@ from gen2reco.rows.sets import WithJets, with_jets
 from gen2reco.rows.splits import TEST, halves, split
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of, typed, with_part
 from gen2reco.study import column_name
+from gen2reco.validation.streamed import Streaming
+from gen2reco.verbs.event_samples import with_quantities
 from gen2reco.verbs.samples import replaced
+from gen2reco.verbs.streamed import origins_of, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gen2reco.emulator import Emulator
     from gen2reco.events import EventSource
@@ -77,6 +80,75 @@ class Judged:
 SUBSAMPLE = "validation sample"
 """Salt of the hash that says which events are in a subsample."""
 _CHUNK = 50_000
+RANGE = 10 * _CHUNK
+"""Events that are read together, here or by a worker; sketches of ranges are added up in order, so
+that all figures are the same to the last bit, wherever they were read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What a range of entries gives.
+
+    Attributes:
+        events: those that are kept.
+        dropped: reason -> events that cannot be judged.
+        streaming: sketches of all that can.
+    """
+
+    events: awkward.Array
+    dropped: Counter[str]
+    streaming: Streaming
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the events of a validation are read; all that a worker must be told.
+
+    Attributes:
+        columns: to read.
+        test_only: whether only the test part is read.
+        share: of the events that are kept, chosen by their keys.
+        seed: of the FastSim that is streamed.
+        streamed: the study whose quantities are streamed, if they are.
+    """
+
+    columns: tuple[str, ...]
+    test_only: bool
+    share: float
+    seed: int
+    streamed: Study | None
+
+    def piece(self, emulator: Emulator, source: EventSource, start: int, stop: int) -> Piece:
+        """Read a range of entries."""
+        study = emulator.study
+        dropped: Counter[str] = Counter()
+        streaming = Streaming(origins_of(study))
+        watch = watching(self.streamed, streaming) if self.streamed else None
+        pieces = []
+        for chunk in source.chunks(_CHUNK, self.columns, start, stop):
+            events = chunk.events
+            if self.test_only:
+                events = events[split(flat_columns(events), study.split) == TEST]
+            events = with_jets(study, events)
+            _, tables = _rows(study, events, chunk.file)
+            usable = Namespace(events, study.define).mask(study.select, "select")
+            per_event = [tables[stage.name] for stage in study.stages if stage.rows.per_event]
+            reasons = per_event[0].dropped if per_event else {"not selected": int(np.sum(~usable))}
+            for table in per_event:
+                usable &= np.isin(np.arange(len(events)), table.entry)
+            dropped.update(reasons)
+            kept = events[usable]
+            alive, fast = _simulated(emulator, kept, self.seed)
+            dropped.update({"GEN cannot be simulated": int(np.count_nonzero(~alive))})
+            kept = kept[alive]
+            if watch is not None:
+                watch(kept, fast)
+            if self.share < 1:
+                # Packed, because a selection of lists would hold on to those of the whole chunk.
+                chosen = hash_fraction(flat_columns(kept), SUBSAMPLE) < self.share
+                kept = awkward.to_packed(kept[chosen])
+            pieces.append(kept)
+        return Piece(awkward.concatenate(pieces), dropped, streaming)
 
 
 def read_judged(
@@ -85,8 +157,9 @@ def read_judged(
     *,
     test_only: bool,
     share: float = 1.0,
-    watch: Callable[[awkward.Array, Callable[[], awkward.Array]], None] | None = None,
+    streaming: Streaming | None = None,
     seed: int = 1,
+    there: Callable[[Reading, EventSource], Iterator[Piece]] | None = None,
 ) -> Judged:
     """Read the events an emulator is judged on.
 
@@ -98,41 +171,31 @@ def read_judged(
         source: files with GEN and RECO.
         test_only: read the test part only, as for the files of training.
         share: of the events that are kept, chosen by their keys alone.
-        watch: called with all events of each chunk that can be judged, and a function that returns
-            them with FastSim in the place of their RECO; they need not fit into memory together.
+        streaming: takes all events that can be judged, FullSim and FastSim; they need not fit into
+            memory together.
         seed: of that FastSim.
+        there: reads all ranges elsewhere, in order; None: here.
 
     Raises:
         EventFileError: no event is left.
     """
     study = emulator.study
-    pieces: list[awkward.Array] = []
-    dropped: Counter[str] = Counter()
-    for chunk in source.chunks(_CHUNK, columns=_columns(emulator, source)):
-        events = chunk.events
-        if test_only:
-            events = events[split(flat_columns(events), study.split) == TEST]
-        events = with_jets(study, events)
-        _, tables = _rows(study, events, chunk.file)
-        usable = Namespace(events, study.define).mask(study.select, "select")
-        per_event = [tables[stage.name] for stage in study.stages if stage.rows.per_event]
-        reasons = per_event[0].dropped if per_event else {"not selected": int(np.sum(~usable))}
-        for table in per_event:
-            usable &= np.isin(np.arange(len(events)), table.entry)
-        dropped.update(reasons)
-        kept = events[usable]
-        alive, fast = _simulated(emulator, kept, seed)
-        dropped.update({"GEN cannot be simulated": int(np.count_nonzero(~alive))})
-        kept = kept[alive]
-        if watch is not None:
-            watch(kept, fast)
-        if share < 1:
-            # Packed, because a selection of lists would hold on to those of the whole chunk.
-            chosen = hash_fraction(flat_columns(kept), SUBSAMPLE) < share
-            kept = awkward.to_packed(kept[chosen])
-        pieces.append(kept)
     if not source.entries:
         raise EventFileError("there are no events, so that none can be judged", file=source.label)
+    streamed = with_quantities(study, source) if streaming is not None else None
+    reading = Reading(tuple(_columns(emulator, source)), test_only, share, seed, streamed)
+    found = (
+        there(reading, source)
+        if there is not None
+        else (reading.piece(emulator, source, *one) for one in ranges(source))
+    )
+    pieces: list[awkward.Array] = []
+    dropped: Counter[str] = Counter()
+    for piece in found:
+        pieces.append(piece.events)
+        dropped.update(piece.dropped)
+        if streaming is not None:
+            streaming.take(piece.streaming)
     if not sum(len(piece) for piece in pieces):
         left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
         raise EventFileError(
@@ -142,6 +205,12 @@ def read_judged(
     events = awkward.concatenate(pieces)
     names, tables = _rows(study, events, "")
     return Judged(study, source, events, tables, names, dict(+dropped))
+
+
+def ranges(source: EventSource) -> list[tuple[int, int]]:
+    """Cut all entries into the ranges that are read together."""
+    total = source.entries
+    return [(start, min(start + RANGE, total)) for start in range(0, total, RANGE)]
 
 
 def validation_expressions(study: Study) -> list[str]:

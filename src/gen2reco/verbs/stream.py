@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -131,11 +131,7 @@ def stream(
         "study": study.name,
         "direction": study.direction,
         **{name: value for name, value in options.items() if name != "keep"},
-        "mode": (
-            f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()},"
-            f" torch {version('torch')}"
-        ),
-        "gen2reco": version("gen2reco"),
+        **_made_by(),
         "input": [{"name": file.path.name, "entries": file.entries} for file in source.files],
     }
     if isinstance(source, EventNumbers):
@@ -198,6 +194,13 @@ def stream(
     )
     seconds = time.perf_counter() - begin
     return Streamed(Path(output), done, events, dict(dropped), dict(flagged), seconds, shares)
+
+
+@cache
+def _made_by() -> dict[str, str]:
+    """Say what computes, looked up once: versions take a millisecond each."""
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return {"mode": f"{processor}, torch {version('torch')}", "gen2reco": version("gen2reco")}
 
 
 def _given(

@@ -23,6 +23,7 @@ from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.study import Study, load_study
 from gen2reco.training import current_group, fit_ensembles
 from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.members import fit_on_cluster
 from gen2reco.verbs.preparing import advice_on, prepared_part
 from gen2reco.verbs.training_rows import bundled_sample, read_tables, reco_layout
 
@@ -95,6 +96,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     workers: int = 1,
+    scheduler: str = "",
     tensorboard: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
@@ -116,6 +118,9 @@ def train(
             interruption.
         overwrite: replace an existing emulator and forget old checkpoints.
         workers: processes that train parts and ensemble members side by side.
+        scheduler: address of a Dask scheduler (`tcp://host:8786`) on whose workers parts and
+            members are trained, or `local` for a cluster of `workers` processes here; all must see
+            the folder of `output` under the same path.
         tensorboard: also write TensorBoard logs (extra `[tensorboard]`).
         progress: receives the state of training as it goes.
 
@@ -125,12 +130,15 @@ def train(
         TrainingError: no rows are left to learn from, or the fit fails.
         OutputExistsError: the emulator or its checkpoints exist, and neither `resume` nor
             `overwrite` is given.
+        WorkerError: a scheduler was lost; `resume` goes on.
     """
     begin = time.perf_counter()
     output = Path(output)
     group = current_group()
-    if workers > 1 and not group.alone:
-        raise TrainingError("torchrun has started the processes already: leave out --workers")
+    if (workers > 1 or scheduler) and not group.alone:
+        raise TrainingError(
+            "torchrun has started the processes already: leave out --workers and --scheduler"
+        )
     rank = "" if group.first else f"-{group.rank}"
     scratch = output.with_name(f"{output.name}.training{rank}")
     _prepare(output, scratch, resume=resume, overwrite=overwrite)
@@ -161,12 +169,11 @@ def train(
     dropped = {name: dict(table.dropped) for name, table in tables.items()}
     # A table goes once its rows are encoded.
     prepared = [prepared_part(study, part, tables.pop(part.name), sharing) for part in study.stages]
-    fits = fit_ensembles(
-        [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared],
-        resume=resume,
-        processes=workers,
-        progress=progress,
-    )
+    ensembles = [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared]
+    if scheduler:
+        fit_on_cluster(ensembles, scheduler, scratch, workers=workers, progress=progress)
+        resume, workers, progress = True, 1, None  # what follows only reads the results
+    fits = fit_ensembles(ensembles, resume=resume, processes=workers, progress=progress)
     trained = [
         TrainedPart(
             one.part, one.features, tuple(fit.model.eval() for fit in members), one.backward

@@ -18,13 +18,14 @@ from gen2reco.events import open_events, write_events
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
 from gen2reco.validation import Report, Settings, Targets, assess, render
 from gen2reco.validation.streamed import Streaming
-from gen2reco.verbs.event_samples import EventSamples, outside_domain, with_quantities
+from gen2reco.verbs.event_samples import EventSamples, outside_domain
 from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import Judged, read_judged
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
 from gen2reco.verbs.set_samples import compare_constituents
-from gen2reco.verbs.streamed import origins_of, watching
+from gen2reco.verbs.spread import check_streamed, reading_there
+from gen2reco.verbs.streamed import origins_of
 from gen2reco.verbs.way_back import way_back
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def validate(
     oversample: int = 1,
     quick: bool = False,
     stream: int = 0,
+    scheduler: str = "",
+    workers: int = 1,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Validated:
@@ -116,6 +119,10 @@ def validate(
         stream: for samples larger than memory: the distributions are those of all events, as
             sketches (`streamed.json`); everything else is about so many of them, chosen by their
             keys. 0: all events, in memory.
+        scheduler: address of a Dask scheduler (`tcp://host:8786`) whose workers read and simulate
+            what is streamed, or `local` for a cluster of `workers` processes here. The figures are
+            those without it.
+        workers: processes of a local cluster.
         overwrite: replace an existing report.
         say: receives a line at the start of each step.
 
@@ -123,8 +130,10 @@ def validate(
         OutputExistsError: the report exists and `overwrite` is off.
         StudyError: the study judges nothing, or an expression is wrong.
         EventFileError, EmulatorError: a file or the emulator cannot be used.
+        WorkerError: a scheduler was lost.
     """
     output = Path(output)
+    check_streamed(scheduler, stream)
     if split not in SPLITS:
         raise StudyError(
             f"split must be one of {', '.join(SPLITS)}, not {split!r}.{nearest(split, SPLITS)}"
@@ -140,14 +149,18 @@ def validate(
     say(f"reading {'the test part of ' if test_only else ''}{source.entries} events")
     streaming = Streaming(origins_of(study), study.validation.labels)
     judged_events = max(1.0, source.entries * (study.split.test if test_only else 1.0))
-    with naming(source, "these events cannot be judged"):
+    with (
+        naming(source, "these events cannot be judged"),
+        reading_there(scheduler, workers, model, emulator) as there,
+    ):
         judged = read_judged(
             emulator,
             source,
             test_only=test_only,
             share=stream / judged_events if stream else 1.0,
-            watch=watching(with_quantities(study, source), streaming) if stream else None,
+            streaming=streaming if stream else None,
             seed=seed,
+            there=there,
         )
     whole = bool(study.validation.quantities) or len(study.parts) > 1
     separate = [part for part in study.parts if len(study.parts) > 1 or not whole]
