@@ -86,7 +86,7 @@ def test_bins_hold_all_weights_and_whole_numbers_have_bins_of_their_own():
         found = np.average(centre, weights=shape.full)
         assert found == pytest.approx(numbers.mean(), abs=0.02 * numbers.std())
         exact = np.histogram(numbers, shape.edges, weights=weight)[0]
-        assert np.abs(np.array(shape.full) - exact).max() < 0.05 * exact.max()
+        assert np.abs(np.array(shape.full) - exact).max() < 0.02 * exact.max()
         error = np.sqrt(np.array(shape.full_variance).sum())
         assert error == pytest.approx(np.sqrt((weight**2).sum()), rel=0.01)
 

@@ -19,8 +19,9 @@ from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.judged import SUBSAMPLE
+from gen2reco.verbs.report_folder import check_free, place_report
 from gen2reco.verbs.samples import replica_of
-from gen2reco.verbs.validate import Validated, check_free, place_report
+from gen2reco.verbs.validate import Validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
