@@ -39,6 +39,7 @@ NOT_OURS = {
     "--nproc-per-node",
     "--nthreads",
     "--time",
+    "--whole",
 }
 """Options in the texts that belong to other programs."""
 
