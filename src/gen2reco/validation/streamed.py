@@ -62,6 +62,11 @@ class StreamedQuantity:
     shape: Distribution
 
     @property
+    def single(self) -> bool:
+        """Whether FullSim has one value only: a copy, or a constant."""
+        return not self.null > 0
+
+    @property
     def floor_ratio(self) -> float:
         """W1 over its null."""
         return self.w1 / self.null if self.null else math.nan
