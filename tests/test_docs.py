@@ -40,6 +40,7 @@ NOT_OURS = {
     "--nthreads",
     "--nworkers",
     "--time",
+    "--whole",
 }
 """Options in the texts that belong to other programs."""
 

@@ -1,7 +1,9 @@
 """The features of a part: there and back, on columns like those of W + jet."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -39,6 +41,30 @@ def assert_back(found: dict[str, np.ndarray], table: Table, part: Part) -> None:
         width = np.quantile(np.abs(wanted - gen), 0.68)
         allowed = 5e-6 * (distance + width) + 1e-7 * np.abs(wanted)
         assert (error <= allowed).all(), (name, np.max(error / allowed))
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_processes_with_rows_of_their_own_fit_what_one_with_all_does(wjet_part, wjet_table, levels):
+    """Two threads stand for two processes; neither sees the table of the other."""
+    cut = len(wjet_table) // 3
+    shares = [wjet_table.take(slice(0, cut)), wjet_table.take(slice(cut, None))]
+    columns: list = [None, None]
+    meet = threading.Barrier(2, timeout=60)
+
+    def fit(rank):
+        def gather(column):
+            columns[rank] = column
+            meet.wait()
+            joined = np.concatenate(columns)
+            meet.wait()
+            return joined
+
+        return PartFeatures.fit(wjet_part, shares[rank], 1, levels=levels, gather=gather)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(fit, (0, 1)))
+    whole = PartFeatures.fit(wjet_part, wjet_table, 1, levels=levels)
+    assert found[0].state() == found[1].state() == whole.state()
 
 
 def test_training_rows_come_back(features, wjet_part, wjet_table):

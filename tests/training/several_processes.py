@@ -22,6 +22,8 @@ def rows(family):
     weight = 0.5 + torch.rand(1500, generator=torch.Generator().manual_seed(3))
     if "signed" in family:
         weight *= torch.where(torch.arange(1500) % 5 == 0, -1.0, 1.0)
+    if "shared signed" in family:
+        weight[1200:] = -weight[1200:].abs() / 4  # the second process has a negative sum
     return Batch(train.target, train.condition, weight)
 
 

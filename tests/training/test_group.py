@@ -33,7 +33,10 @@ def torchrun(processes, *words):
     )
 
 
-FAMILIES = ("toy", "flow", "toy signed", "flow signed", "flow shared bootstrap", "toy shared small")
+FAMILIES = (
+    *("toy", "flow", "toy signed", "flow signed"),
+    *("flow shared bootstrap", "toy shared signed", "toy shared small"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from gen2reco.rows.judging import judged_quantities
 from gen2reco.study import NUMBER, Study
 from gen2reco.verbs.event_samples import EventSamples, with_quantities
 from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.judging import too_few
 from gen2reco.verbs.part_samples import PartSamples
-from gen2reco.verbs.validate import too_few
 
 PARTS = ["muons", "jets", "spurious", "met"]
 

@@ -20,8 +20,14 @@ LEAST_NET_WEIGHT = 1e-3
 """A batch whose signed weights cancel to less than this share has no defined weighted mean."""
 
 
-def check_rows(rows: Batch, shape: Shape, what: str) -> Batch:
+def check_rows(rows: Batch, shape: Shape, what: str, *, some: bool = False) -> Batch:
     """Return `rows` as contiguous float32 once it is sure that a model of `shape` can learn them.
+
+    Args:
+        rows: encoded rows.
+        shape: of the model.
+        what: they are, for messages.
+        some: whether they are some of the rows only, whose weights may cancel.
 
     Raises:
         TrainingError: no rows, wrong shapes, values that are not finite, or weights whose sum is
@@ -49,7 +55,7 @@ def check_rows(rows: Batch, shape: Shape, what: str) -> Batch:
                 f"the first in row {place[0]}{column}; look for missing or absurd values there"
             )
     net = float(rows.weight.double().sum())
-    if net <= LEAST_NET_WEIGHT * float(rows.weight.double().abs().sum()):
+    if not some and net <= LEAST_NET_WEIGHT * float(rows.weight.double().abs().sum()):
         raise TrainingError(
             f"the weights of the {what} rows sum to {net:.6g}; training needs a clearly "
             "positive sum. Check `input.weight` of the study"

@@ -63,7 +63,7 @@ class Run:
         shared: bool = False,
     ) -> None:
         self.model, self.settings, self.member = model, settings, member
-        train = check_rows(train, model.shape, "training")
+        train = check_rows(train, model.shape, "training", some=shared)
         validation = check_rows(validation, model.shape, "validation")
         self.fingerprint = fingerprint(
             model, train, validation, settings, member=member, repeats=repeats

@@ -159,6 +159,8 @@ def set_gallery(sets: SetComparison) -> Iterator[Plot]:
 def streamed_gallery(streamed: Streamed) -> Iterator[Plot]:
     """Yield the distributions of all events."""
     for one in streamed.quantities:
+        if one.single:
+            continue
         name = f"{one.name} response" if one.group == "response" else one.name
         note = f"floor ratio {one.floor_ratio:.2f}"
         yield Plot(

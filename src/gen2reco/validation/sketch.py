@@ -105,9 +105,13 @@ class Sketch:
         return np.where(low >= 0, low, high)
 
     def histogram(self, edges: Reals) -> Reals:
-        """Return sums of weights between edges, [len(edges) - 1]; a cell counts at its centre."""
-        centre = (_edge(self.cells) + _edge(self.cells + 1)) / 2
-        return np.histogram(centre, edges, weights=self.weight)[0]
+        """Return sums of weights between edges, [len(edges) - 1].
+
+        A cell that an edge cuts is shared out as if its numbers were spread evenly.
+        """
+        ends = np.stack([_edge(self.cells), _edge(self.cells + 1)], axis=1).ravel()
+        reached = np.repeat(np.concatenate([[0.0], np.cumsum(self.weight)]), 2)[1:-1]
+        return np.diff(np.interp(edges, ends, reached))
 
     def shares(self) -> Reals:
         """Return the share of the weights in each cell.

@@ -62,6 +62,11 @@ class StreamedQuantity:
     shape: Distribution
 
     @property
+    def single(self) -> bool:
+        """Whether FullSim has one value only: a copy, or a constant."""
+        return not self.null > 0
+
+    @property
     def floor_ratio(self) -> float:
         """W1 over its null."""
         return self.w1 / self.null if self.null else math.nan
@@ -204,7 +209,7 @@ def _shape(name: str, label: str, full: Sketch, fast: Sketch, origin: float) -> 
         fast_variance=tuple((b * scale * fast.squares / fast.sum).tolist()),
         band=(0.0,) * len(a),
         gen=(),
-        outside=(1 - a.sum() / full.sum, 1 - b.sum() / full.sum),
+        outside=(1 - float(a.sum()) / full.sum, 1 - float(b.sum()) / full.sum),
         log=bool(len(filled) > 3 and filled.max() / np.quantile(filled, 0.1) > 300),
     )
 

@@ -22,9 +22,10 @@ from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.judged import SUBSAMPLE, ranges
+from gen2reco.verbs.report_folder import check_free, place_report
 from gen2reco.verbs.samples import replica_of
 from gen2reco.verbs.spread import check_streamed, in_turn
-from gen2reco.verbs.validate import Validated, check_free, place_report
+from gen2reco.verbs.validate import Validated
 from gen2reco.workers.cluster import cluster
 
 if TYPE_CHECKING:

@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gen2reco.emulator import Emulator, as_emulator
-from gen2reco.errors import OutputExistsError, StudyError, nearest
+from gen2reco.errors import StudyError, nearest
 from gen2reco.events import open_events, write_events
-from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
-from gen2reco.validation import Report, Settings, Targets, assess, render
+from gen2reco.validation import Report, render
 from gen2reco.validation.streamed import Streaming
-from gen2reco.verbs.event_samples import EventSamples, outside_domain
+from gen2reco.verbs.event_samples import outside_domain
 from gen2reco.verbs.inputs import naming
-from gen2reco.verbs.judged import Judged, read_judged
-from gen2reco.verbs.part_samples import PartSamples
-from gen2reco.verbs.samples import coverage
-from gen2reco.verbs.set_samples import compare_constituents
+from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.judging import Judging, histories_of, too_few
+from gen2reco.verbs.report_folder import check_free, place_report
 from gen2reco.verbs.spread import check_streamed, reading_there
 from gen2reco.verbs.streamed import origins_of
-from gen2reco.verbs.way_back import way_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gen2reco.study import Part, Study
     from gen2reco.validation import Assessment, Quantity
     from gen2reco.validation.streamed import Streamed
 
-REPLICAS = 5
-"""Draws of each row or event where FastSim is compared on the same GEN."""
 SPLITS = ("auto", "test", "all")
-QUICK_REPLICAS = 2
-COVERAGE_ROWS = 50_000
-"""At most so many rows are drawn 99 times for the coverage test."""
-PART_COVERAGE_ROWS = 20_000
-QUICK_COVERAGE_ROWS = 4_000
-FEWEST_EVENTS = 40
-"""Events with rows of a part that each half needs, so that they can be judged."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +148,7 @@ def validate(
         )
     whole = bool(study.validation.quantities) or len(study.parts) > 1
     separate = [part for part in study.parts if len(study.parts) > 1 or not whole]
-    run = _Run(emulator, judged, seed, oversample, quick, say)
+    run = Judging(emulator, judged, seed, oversample, quick, say)
     pages: dict[str, Report] = {}
     left_out: list[str] = []
     streamed = streaming.result(len(judged.events)) if stream else None
@@ -189,7 +173,7 @@ def validate(
         first.assessment,
         title=f"{study.name}: FullSim and FastSim",
         provenance=_provenance(run, test_only),
-        histories=_histories(emulator) if not whole or len(study.parts) == 1 else {},
+        histories=histories_of(emulator) if not whole or len(study.parts) == 1 else {},
         domain=first.domain,
         parts=pages if whole else {},
         sets=first.sets,
@@ -206,158 +190,7 @@ def validate(
     return Validated(first.assessment, output, parts, streamed)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One validation: what is judged, and how."""
-
-    emulator: Emulator
-    judged: Judged
-    seed: int
-    oversample: int
-    quick: bool
-    say: Callable[[str], None]
-
-    @property
-    def study(self) -> Study:
-        return self.emulator.study
-
-    @property
-    def replicas(self) -> int:
-        return QUICK_REPLICAS if self.quick else REPLICAS
-
-    def settings(self, targets: Targets) -> Settings:
-        """Sizes of a comparison, quick or in full."""
-        if self.quick:
-            return replace(Settings.for_demo(seed=self.seed), targets=targets)
-        return Settings(seed=self.seed, targets=targets)
-
-    def part(self, part: Part) -> Report:
-        """Judge one part by itself."""
-        rows = self.judged.tables[part.name]
-        self.say(f"part {part.name}: drawing {len(rows)} rows")
-        samples = PartSamples(
-            self.emulator, self.judged, part, replicas=self.replicas, seed=self.seed
-        )
-        full, half, fast = samples.samples()
-        count = QUICK_COVERAGE_ROWS // 2 if self.quick else PART_COVERAGE_ROWS
-        some = rows.take(np.arange(min(len(rows), count)))
-        self.say(f"part {part.name}: comparing; training classifiers")
-        assessment = assess(
-            full,
-            half,
-            fast[:1] if self.quick else fast,
-            coverage=coverage(self.emulator, samples.trained, some, seed=self.seed),
-            closure=samples.closure(),
-            outcomes=samples.outcomes(),
-            counts=samples.counts(),
-            matching=samples.matching(),
-            labels=dict(self.study.validation.labels),
-            kinds=samples.kinds,
-            not_judged=_not_judged_of(part, rows.dropped),
-            settings=self.settings(Targets.for_parts()),
-        )
-        return Report(
-            assessment,
-            title=f"{self.study.name}, part {part.name}: FullSim and FastSim",
-            histories=_histories(self.emulator, part),
-            domain=samples.outside(),
-        )
-
-    def way_back(self) -> dict[str, Report]:
-        """Judge what is unfolded, and what is made of that."""
-        self.say("unfolding, and simulating again")
-        titles = {
-            "unfolded": "GEN, and what RECO unfolds to",
-            "reconstructed": "RECO, and what it becomes when it is unfolded and simulated again",
-        }
-        return {
-            name: Report(
-                assess(
-                    found.full,
-                    found.half,
-                    [found.fast],
-                    labels=dict(self.study.validation.labels),
-                    settings=self.settings(Targets.for_parts()),
-                ),
-                title=f"{self.study.name}: {titles[name]}",
-            )
-            for name, found in way_back(self.emulator, self.judged, seed=self.seed).items()
-        }
-
-    def events(self, left_out: list[str]) -> Report:
-        """Judge whole events."""
-        study, judged = self.study, self.judged
-        self.say(f"emulating {len(judged.events)} events")
-        alone = len(study.parts) == 1
-        samples = EventSamples(
-            self.emulator, judged, seed=self.seed, oversample=self.oversample,
-            replicas=REPLICAS if alone else self.replicas, seeds=1 if self.quick else 5,
-        )  # fmt: skip
-        cover = None
-        if alone and study.parts[0].rows.kind == "event":
-            self.say("coverage")
-            table = judged.tables[study.parts[0].name]
-            count = QUICK_COVERAGE_ROWS if self.quick else COVERAGE_ROWS
-            some = table.take(np.arange(min(len(table), count)))
-            cover = coverage(self.emulator, self.emulator.parts[0], some, seed=self.seed)
-        self.say("comparing distributions, correlations, response; training classifiers")
-        assessment = assess(
-            samples.full,
-            samples.half,
-            samples.fast,
-            coverage=cover,
-            closure=samples.closure(),
-            rates={"final selection": samples.rate()} if study.validation.select else None,
-            outcomes=samples.regions(),
-            counts=samples.counts(),
-            labels=dict(study.validation.labels),
-            kinds={name: response.kind for name, response in study.validation.responses.items()},
-            response_bins=list(study.validation.response_bins),
-            not_judged=[*_not_judged(study, judged.dropped), *left_out],
-            settings=self.settings(Targets() if alone else Targets.for_parts()),
-        )
-        domain = {"events with a GEN value outside": samples.outside()}
-        settings = self.settings(Targets())
-        sets = compare_constituents(study, judged.events, samples.replicas[0], settings)
-        return Report(assessment, domain={} if alone else domain, sets=sets)
-
-
-def too_few(judged: Judged, part: Part) -> str:
-    """Say why the rows of a part cannot be judged; "" where they can."""
-    events = np.unique(judged.tables[part.name].entry)
-    fewest = min(int(np.sum(judged.half[events] == side)) for side in (0, 1))
-    if fewest >= FEWEST_EVENTS:
-        return ""
-    return f"Part {part.name}: a half of the events has rows in {fewest} events only."
-
-
-def _not_judged(study: Study, dropped: Mapping[str, int]) -> list[str]:
-    sentences = []
-    if study.select:
-        sentences.append(
-            "Efficiencies: the emulator learned, and is judged on,"
-            f' events with "{study.select}" in RECO.'
-        )
-    if dropped:
-        left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
-        sentences.append(f"Events without a row in GEN and RECO ({left_out}).")
-    if len(study.parts) > 1:
-        sentences.append("Coverage of whole events; that of each part is on its page.")
-    sentences.append("Events of other processes, generators or detectors than those of the sample.")
-    return sentences
-
-
-def _not_judged_of(part: Part, dropped: Mapping[str, int]) -> list[str]:
-    sentences = []
-    if part.rows.kind == "object" and part.presence is None:
-        sentences.append("Which GEN objects are found: the part has no presence.")
-    lost = ", ".join(f"{reason}: {count}" for reason, count in sorted(dropped.items()))
-    if lost:
-        sentences.append(f"Rows without GEN or RECO ({lost}).")
-    return sentences
-
-
-def _provenance(run: _Run, test_only: bool) -> dict[str, Any]:
+def _provenance(run: Judging, test_only: bool) -> dict[str, Any]:
     emulator, judged = run.emulator, run.judged
     study, known = emulator.study, emulator.provenance
     made = emulator.simulate_chunk(judged.events, seed=run.seed, policy="error").events
@@ -386,41 +219,6 @@ def _provenance(run: _Run, test_only: bool) -> dict[str, Any]:
         "training time": f"{known.get('seconds', 0):.0f} s",
         "versions": known.get("versions", {}),
     }
-
-
-def _histories(emulator: Emulator, part: Part | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Records of each training, of all stages or of those of one part."""
-    wanted = None if part is None else {stage.name for stage in part.stages}
-    return {
-        f"{name}, member {member}": history
-        for name, members in emulator.provenance.get("history", {}).items()
-        if wanted is None or name in wanted
-        for member, history in enumerate(members)
-    }
-
-
-def check_free(output: Path, *, overwrite: bool) -> None:
-    """Raise OutputExistsError where something stands that must not be replaced."""
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
-    refuse_foreign(output, "report.json", "a report")
-
-
-def place_report(output: Path, overwrite: bool, write: Callable[[Path], Any]) -> None:
-    """Write a report beside its final place and move it there, so that it appears whole."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(output.parent)
-    folder = temporary_name(output)
-    folder.mkdir(mode=0o700)
-    try:
-        write(folder)
-        folder.chmod(0o755)
-        check_free(output, overwrite=overwrite)
-        if output.exists():
-            shutil.rmtree(output)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def headline_table(assessment: Assessment) -> str:
