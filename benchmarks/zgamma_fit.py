@@ -12,6 +12,8 @@ import numpy as np
 import pyhf
 
 STEPS = 30
+CONVERGED = 1e-6
+"""Steps smaller than this are the last."""
 CERTAIN = 1e-4
 """Relative error of a template that is taken for exact."""
 
@@ -60,6 +62,7 @@ def independent(
         tt = (shape**2 / variance).sum(1)
         ts = (shape * signal / variance).sum(1)
         ss = (signal**2 / variance).sum(1)
+        before = b, mu
         if free:
             determinant = tt * ss - ts**2
             b = b + (ss * slope[0] - ts * slope[1]) / determinant
@@ -68,6 +71,9 @@ def independent(
             b = b + slope[0] / tt
         b = np.maximum(b, 1.0)
         mu = np.maximum(mu, _least(b[:, None] * shape, signal))
+        moved = np.abs(b / before[0] - 1.0).max(), np.abs(mu - before[1]).max()
+        if max(moved) < CONVERGED:
+            break
     expected, part = b[:, None] * shape, mu[:, None] * signal
     g = _factors(counts, expected, part, tau)
     nu = np.maximum(g * expected + part, 1e-9)
@@ -103,7 +109,7 @@ def correlated(
         b = np.maximum(b + step[:, 0], 1.0)
         alpha = alpha + step[:, 2:]
         mu = np.maximum(mu + step[:, 1], _least(b[:, None] * shape, signal))
-        if np.abs(step[:, 1:]).max() < 1e-6:
+        if np.abs(step[:, 1:]).max() < CONVERGED:
             break
     factor = np.maximum(1.0 + alpha @ directions, 0.05)
     nu = np.maximum(b[:, None] * shape * factor + mu[:, None] * signal, 1e-9)

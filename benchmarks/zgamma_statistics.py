@@ -34,7 +34,7 @@ SIGNAL_SHARE = 0.06
 """Injected signal over background, in the window."""
 SPLITS = 20_000
 """Splits of the simulation, with one pseudo-experiment each."""
-TOYS = 320
+TOYS = 500
 """Pseudo-experiments in each world."""
 SHIFTS = (-6, -3, 0, 3, 6)
 """Bins that the resonance is moved by, far enough to make the masses nearly independent."""

@@ -37,9 +37,9 @@ EDGES = np.linspace(110.0, 190.0, 17)
 """Bins of m_lly, GeV."""
 FACTOR = 10
 """Generated events over those of training."""
-WORLDS, ENSEMBLES, JUDGED = 40, 3, 8
+WORLDS, ENSEMBLES, JUDGED = 20, 3, 5
 """How many there are, have bootstraps, and are judged: the first ones."""
-BOOTSTRAPS = 8
+BOOTSTRAPS = 6
 IDS = ("run", "luminosityBlock", "event")
 
 

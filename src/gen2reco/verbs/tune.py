@@ -6,12 +6,10 @@ several processes may search at once. The extra `[tune]` installs Optuna.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
     from gen2reco.rows.tables import Table
     from gen2reco.training import Progress
-
-logger = logging.getLogger(__name__)
 
 JOURNAL, BEST = "journal.log", "best.yaml"
 STARTUP, WARMUP = 8, 10
@@ -297,6 +293,8 @@ def _outcome(
     seconds: float,
 ) -> Tuned:
     """Write the best study and the pictures."""
+    from gen2reco.validation.search_plots import draw_search  # noqa: PLC0415
+
     trials = search.get_trials(deepcopy=False, states=done)
     if not any(t.state.name == "COMPLETE" for t in trials):
         raise TrainingError(
@@ -314,58 +312,10 @@ def _outcome(
         yaml = YAML()
         yaml.dump(_plain(tree), file)
     temporary.replace(written)
-    _draw(search, output, str(fixed["training.monitor"]))
+    draw_search(output, search, str(fixed["training.monitor"]))
     first = next((t.value for t in trials if t.number == 0 and t.value is not None), math.nan)
     pruned = sum(t.state.name == "PRUNED" for t in trials)
     return Tuned(output, len(trials), pruned, best.value, first, settings, written, seconds)
-
-
-def _draw(search: Any, output: Path, monitor: str) -> None:
-    """Draw the history of the search and the importance of the settings."""
-    import matplotlib.figure as mpl  # noqa: PLC0415
-
-    complete = [t for t in search.trials if t.state.name == "COMPLETE"]
-    pruned = [t for t in search.trials if t.state.name == "PRUNED" and t.intermediate_values]
-    figure = mpl.Figure(figsize=(6, 4), layout="tight")
-    axes = figure.subplots()
-    stopped = [list(t.intermediate_values.values())[-1] for t in pruned]
-    axes.plot(
-        [t.number for t in pruned], stopped, "x", color="0.6", ms=5, label="pruned, its last value"
-    )
-    values = [t.value for t in complete]
-    axes.plot([t.number for t in complete], values, "k.", label="finished")
-    best = [min(values[: i + 1]) for i in range(len(values))]
-    last = max(t.number for t in [*complete, *pruned])
-    steps = [t.number for t in complete] + [last]
-    axes.step(steps, [*best, best[-1]], where="post", label="best so far")
-    axes.set(xlabel="trial", ylabel=f"{monitor} on the validation rows")
-    if min([*values, *stopped]) > 0:  # a loss may be below
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.legend(fontsize=8)
-    figure.savefig(output / "history.png", dpi=90)
-    varied = [t for t in complete if t.params]
-    if len(varied) < STARTUP:
-        return
-    from optuna.importance import get_param_importances  # noqa: PLC0415
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few trials: the picture says how many
-            shares = get_param_importances(search)
-    except (RuntimeError, ValueError) as error:
-        logger.info("no importances: %s", error)
-        return
-    figure = mpl.Figure(figsize=(6, 4), layout="tight")
-    axes = figure.subplots()
-    axes.barh(list(shares)[::-1], list(shares.values())[::-1])
-    axes.set(
-        xlim=(0, None),
-        xlabel="importance: share of what the settings decide",
-        title=f"{len(varied)} finished trials",
-    )
-    figure.savefig(output / "importance.png", dpi=90)
 
 
 def _ranges(space: Mapping[str, Range | Mapping[str, Any]]) -> dict[str, Range]:
