@@ -100,7 +100,7 @@ def overhead(model: Path, scratch: Path) -> dict[str, Any]:
         / BARS["overhead"],
         "load_average": os.getloadavg()[0],
         "asked": BARS["overhead"],
-        "met": largest["overhead"] < BARS["overhead"],
+        "met": max(largest["overhead"], largest["overhead_of_cpu"]) < BARS["overhead"],
     }
 
 

@@ -171,6 +171,8 @@ def test_a_scheduler_needs_something_to_stream_and_a_path(small_emulator, two_fi
         validate(small_emulator, two_files, tmp_path / "no", scheduler="local")
     with pytest.raises(StudyError, match="--stream"):
         compare(two_files[0], two_files[1], tmp_path / "no", scheduler="local")
+    with pytest.raises(StudyError, match=r"^there is no scheduler at 'nowhere'"):
+        validate(small_emulator, two_files, tmp_path / "no", stream=900, scheduler="nowhere")
     emulator = load_emulator(small_emulator)
     with pytest.raises(EmulatorError, match="path"), reading_there("local", 1, emulator, emulator):
         pass
