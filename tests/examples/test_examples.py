@@ -207,6 +207,26 @@ def test_jets_of_particles(tmp_path):
     assert ((panels[:, 2] > 0.6) & (panels[:, 0] < 0.6)).sum() > 200, "blue: charged particles"
 
 
+def test_a_coffea_processor_simulates(small_emulator, gen_file, tmp_path, capsys):
+    """coffea's own runner reads the files; what it fills is what `simulate` writes."""
+    emulator, source = load_emulator(small_emulator), open_events(gen_file)
+    columns = emulator.columns_needed(source)
+    gen, reco = tmp_path / "gen.root", tmp_path / "reco.parquet"
+    write_events(gen, (chunk.events for chunk in source.chunks(columns=columns)))
+    module = load("coffea_processor")
+    try:
+        module.CHUNK = 700
+        many = module.main(str(small_emulator), [str(gen)])
+    finally:
+        del sys.modules["coffea_processor"]
+    assert "jets" in capsys.readouterr().out
+    simulate(small_emulator, gen_file, reco, seed=7, policy="flag")
+    pt = np.concatenate([ak.flatten(part.Jet.pt).to_numpy() for part in open_events(reco)])
+    expected = np.histogram(pt, many.axes[0].edges)[0]
+    assert expected.sum() > 2500
+    assert np.array_equal(many.values(), expected)
+
+
 def test_partitions_do_not_change_a_histogram(small_emulator, gen_file, capsys):
     module = load("dask_partitions")
     try:

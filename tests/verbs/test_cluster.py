@@ -171,6 +171,8 @@ def test_a_scheduler_needs_something_to_stream_and_a_path(small_emulator, two_fi
         validate(small_emulator, two_files, tmp_path / "no", scheduler="local")
     with pytest.raises(StudyError, match="--stream"):
         compare(two_files[0], two_files[1], tmp_path / "no", scheduler="local")
+    with pytest.raises(StudyError, match=r"^there is no scheduler at 'nowhere'"):
+        validate(small_emulator, two_files, tmp_path / "no", stream=900, scheduler="nowhere")
     emulator = load_emulator(small_emulator)
     with pytest.raises(EmulatorError, match="path"), reading_there("local", 1, emulator, emulator):
         pass
@@ -223,13 +225,23 @@ def test_errors_of_a_shard_are_told(client, small_emulator, hmumu_sample, tmp_pa
 def test_a_lost_scheduler_is_one_clear_error_and_the_rerun_completes(
     small_emulator, gen_file, whole, tmp_path, monkeypatch
 ):
-    """The scheduler of a local cluster goes away after the first shard."""
+    """The scheduler goes away after the first shard, and comes back at the same address."""
     from distributed import LocalCluster
 
     original = Cluster._result
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
-    ) as made:
+    here = {
+        "n_workers": 1,
+        "threads_per_worker": 1,
+        "processes": False,
+        "protocol": "tcp",
+        "dashboard_address": ":0",
+    }
+
+    def run(address):
+        return simulate(small_emulator, gen_file, tmp_path / "out", scheduler=address, shards=9)
+
+    with LocalCluster(**here) as made:
+        place = made.scheduler_address
 
         def lose(self, *rest):
             done = original(self, *rest)
@@ -241,16 +253,12 @@ def test_a_lost_scheduler_is_one_clear_error_and_the_rerun_completes(
 
         monkeypatch.setattr(Cluster, "_result", lose)
         with pytest.raises(WorkerError, match="scheduler was lost; run the command again"):
-            simulate(
-                small_emulator,
-                gen_file,
-                tmp_path / "out",
-                scheduler=made.scheduler_address,
-                shards=9,
-            )
+            run(place)
     monkeypatch.undo()
     assert not status(tmp_path / "out").complete
-    simulate(small_emulator, gen_file, tmp_path / "out", scheduler="local", shards=9)
+    with LocalCluster(**here, scheduler_port=int(place.rpartition(":")[2])) as again:
+        assert again.scheduler_address == place
+        run(place)
     merge(tmp_path / "out", tmp_path / "reco.parquet")
     assert (tmp_path / "reco.parquet").read_bytes() == whole.read_bytes()
 

@@ -134,8 +134,8 @@ def validate(
     streaming = Streaming(origins_of(study), study.validation.labels)
     judged_events = max(1.0, source.entries * (study.split.test if test_only else 1.0))
     with (
-        naming(source, "these events cannot be judged"),
         reading_there(scheduler, workers, model, emulator) as there,
+        naming(source, "these events cannot be judged"),
     ):
         judged = read_judged(
             emulator,
