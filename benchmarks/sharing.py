@@ -27,6 +27,8 @@ SETTINGS = {
     "training.epochs": 1,
     "training.max_rows": 20_000,
     "model.categories.hidden": [16],
+    "model.categories.dropout": 0.0,
+    "model.continuous.dropout": 0.0,
     "model.continuous.couplings": 2,
     "model.continuous.hidden": [16],
 }
