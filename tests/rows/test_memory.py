@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gen2reco.events import Jagged, flat_columns, open_events
-from gen2reco.rows.tables import build_table
+from gen2reco.rows.tables import Table, build_table
 from gen2reco.study import load_study
 
 DATA = Path(__file__).parents[1] / "data"
@@ -64,3 +64,29 @@ def test_values_laid_out_for_rows_leave_nothing_behind(without_collector):
     assert names.evaluate("sum(where(Jet, pt > x).pt)").values.tolist() == [2.0, 0.0, 11.0]
     del names, pt, columns
     assert watched() is None
+
+
+def test_a_table_is_not_in_memory_beside_its_pieces_or_its_parts(bundled, without_collector):
+    study = load_study("wjet")
+    pieces = [
+        build_table(study, study.parts[0], chunk.events, targets=True)
+        for chunk in open_events(bundled).chunks(size=200, stop=400)
+    ]
+    sides = ("condition", "target", "relative_to", "given")
+    whole = Table.concatenate(pieces)
+    watched = [weakref.ref(column) for piece in pieces for column in piece.target.values()]
+    joined = Table.concatenate(pieces, drain=True)
+    assert all(column() is None for column in watched)
+    mask = np.arange(len(whole)) % 3 == 0
+    expected = whole.take(mask), whole.take(~mask)
+    watched = [weakref.ref(column) for column in joined.condition.values()]
+    parts = joined.drained(mask, ~mask)
+    assert all(column() is None for column in watched)
+    for part, wanted in zip(parts, expected, strict=True):
+        assert part.dropped == wanted.dropped
+        np.testing.assert_array_equal(part.keys.event, wanted.keys.event)
+        for side in sides:
+            found, columns = getattr(part, side), getattr(wanted, side)
+            assert list(found) == list(columns)
+            for name, column in columns.items():
+                np.testing.assert_array_equal(found[name], column)

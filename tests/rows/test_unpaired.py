@@ -34,7 +34,7 @@ class Source:
         self.is_list = dict.fromkeys(columns, False)
         self.unfit = {}
 
-    def chunks(self, columns, start=0, stop=N):  # noqa: ARG002
+    def chunks(self, size, columns, start, stop):  # noqa: ARG002
         from types import SimpleNamespace
 
         from gen2reco.events.layout import to_events

@@ -24,6 +24,8 @@ ABSURD = 1e12
 IDS = ("run", "luminosityBlock", "event")
 """Columns that identify an event."""
 
+_SIDES = ("condition", "target", "relative_to", "given", "offenders")
+
 MOST_OBJECTS = 2**16
 """Objects of an event are numbered below this."""
 
@@ -107,9 +109,39 @@ class Table:
             offenders=_taken(self.offenders, index),
         )
 
+    def drained(self, *rows: Array) -> list[Table]:
+        """Return the rows of each mask; this table loses each column as it is taken.
+
+        So that a table and its parts are not in memory together.
+        """
+        taken: list[dict[str, dict[str, Array]]] = [{} for _ in rows]
+        for side in _SIDES:
+            for found in taken:
+                found[side] = {}
+            columns: dict[str, Array] = getattr(self, side)
+            for name in list(columns):
+                column = columns.pop(name)
+                for found, mask in zip(taken, rows, strict=True):
+                    found[side][name] = column[mask]
+        return [
+            replace(
+                self,
+                keys=self.keys.take(mask),
+                weight=self.weight[mask],
+                entry=self.entry[mask],
+                **found,  # type: ignore[arg-type]
+            )
+            for found, mask in zip(taken, rows, strict=True)
+        ]
+
     @staticmethod
-    def concatenate(tables: Sequence[Table]) -> Table:
-        """Join tables of one part; `dropped` is summed, `entry` still counts within each chunk."""
+    def concatenate(tables: Sequence[Table], *, drain: bool = False) -> Table:
+        """Join tables of one part; `dropped` is summed, `entry` still counts within each chunk.
+
+        Args:
+            tables: what to join.
+            drain: whether they lose each column as it is joined, so as not to be in memory twice.
+        """
         if not tables:
             raise ValueError("no tables to join")
         dropped: Counter[str] = Counter()
@@ -124,10 +156,10 @@ class Table:
             keys=Keys.concatenate([table.keys for table in tables]),
             weight=np.concatenate([table.weight for table in tables]),
             entry=np.concatenate([table.entry for table in tables]),
-            condition=_joined([table.condition for table in tables]),
-            target=_joined([table.target for table in tables]),
-            relative_to=_joined([table.relative_to for table in tables]),
-            given=_joined([table.given for table in tables]),
+            condition=_joined([table.condition for table in tables], drain=drain),
+            target=_joined([table.target for table in tables], drain=drain),
+            relative_to=_joined([table.relative_to for table in tables], drain=drain),
+            given=_joined([table.given for table in tables], drain=drain),
             dropped=dict(dropped),
             offenders=offenders,
         )
@@ -137,5 +169,8 @@ def _taken(columns: Mapping[str, Array], index: Any) -> dict[str, Array]:
     return {name: column[index] for name, column in columns.items()}
 
 
-def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    return {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]}
+def _joined(parts: Sequence[dict[str, Array]], *, drain: bool) -> dict[str, Array]:
+    def column(part: dict[str, Array], name: str) -> Array:
+        return part.pop(name) if drain else part[name]
+
+    return {name: np.concatenate([column(part, name) for part in parts]) for name in list(parts[0])}

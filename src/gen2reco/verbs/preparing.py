@@ -86,7 +86,9 @@ def _monitor(validation: Batch, model: Model) -> float:
     return float(cast("HasMonitor", model).monitor(validation))
 
 
-def prepared_part(study: Study, part: Part, table: Table, group: Group | None = None) -> Prepared:
+def prepared_part(
+    study: Study, part: Part, table: Table, group: Group | None = None, *, drain: bool = False
+) -> Prepared:
     """Fit the features of a stage and encode its rows.
 
     Args:
@@ -94,12 +96,13 @@ def prepared_part(study: Study, part: Part, table: Table, group: Group | None = 
         part: one of its stages.
         table: its rows.
         group: processes that have rows of their own; None: all rows are in `table`.
+        drain: whether the table may lose its columns on the way.
     """
     gather = None if group is None else group.gathered
     settings = study.training_of(part)
     which = split(table.keys, study.split)
-    learned, held = table.take(which == TRAIN), table.take(which == VALIDATION)
-    del table
+    masks = which == TRAIN, which == VALIDATION
+    learned, held = table.drained(*masks) if drain else [table.take(mask) for mask in masks]
     features: Features
     if models.check_rows_of(part).rows.kind == "set":
         features = SetFeatures.fit(part, learned, models.representation(part.model))

@@ -168,7 +168,10 @@ def train(
             )
     dropped = {name: dict(table.dropped) for name, table in tables.items()}
     # A table goes once its rows are encoded.
-    prepared = [prepared_part(study, part, tables.pop(part.name), sharing) for part in study.stages]
+    prepared = [
+        prepared_part(study, part, tables.pop(part.name), sharing, drain=True)
+        for part in study.stages
+    ]
     ensembles = [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared]
     if scheduler:
         fit_on_cluster(ensembles, scheduler, scratch, workers=workers, progress=progress)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from gen2reco.events import EventSource
 
+CHUNK = 25_000
+"""Events read per step: what they take in memory is little beside the libraries."""
 REFERENCE_EVENTS = 300
 FEWEST_ROWS = 100
 """Fewer training rows than this cannot teach anything; more often they are a wrong selection."""
@@ -65,7 +67,7 @@ def read_tables(
     collected: _Collected = {part.name: ([], []) for part in study.stages}
     found: ak.Array | None = None
     start, stop = group.span(source.entries)
-    for chunk in source.chunks(columns=list(needed), start=start, stop=stop):
+    for chunk in source.chunks(CHUNK, list(needed), start, stop):
         usable = _collect(study, chunk.events, chunk.file, collected)
         if found is None and usable.any():
             found = chunk.events[np.flatnonzero(usable)[:REFERENCE_EVENTS]]
@@ -74,7 +76,11 @@ def read_tables(
     for part in study.stages:
         gen, reco = collected.pop(part.name)  # not in memory twice, as pieces and joined
         share = study.part(part.name).rows.known_pairs
-        table = join_chunks(gen, reco, study.split, share) if reco else Table.concatenate(gen)
+        table = (
+            join_chunks(gen, reco, study.split, share)
+            if reco
+            else Table.concatenate(gen, drain=True)
+        )
         gen.clear()
         tables[part.name] = _checked(table, study, source, group, known=reference is not None)
     assert reference is not None
