@@ -1,4 +1,4 @@
-"""Templates of the m_lly spectrum from simulation and from a flow, with what they are uncertain by."""
+"""Templates of the m_lly spectrum from simulation and from a flow, and their uncertainties."""
 
 from __future__ import annotations
 
