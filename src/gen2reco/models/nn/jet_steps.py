@@ -127,7 +127,9 @@ class Steps:
         scene = seen.scene
         about, jet = scene.of_tracks(scene.charged), scene.gen.jet[scene.charged]
         kin = scene.of_siblings(scene.charged, outcome)
-        losses.choose("track", np.concatenate([about, kin], axis=1), seen.track, jet)
+        inside = scene.distance[scene.charged] < scene.inside
+        wide = np.concatenate([about, kin], axis=1)
+        losses.choose("track", wide, seen.track, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.track == ELSEWHERE)
         losses.respond("turn", shrunk(seen.turn), about, jet, beside)
 
@@ -135,7 +137,9 @@ class Steps:
         scene = seen.scene
         about, jet = scene.of_em(found), scene.em.jet
         before = scene.of_before(seen.photon)
-        losses.choose("photon", np.concatenate([about, before], axis=1), seen.photon, jet)
+        inside = scene.em_distance < scene.inside
+        wide = np.concatenate([about, before], axis=1)
+        losses.choose("photon", wide, seen.photon, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.photon == ELSEWHERE)
         losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
         there = np.flatnonzero(seen.photon != LOST)
@@ -147,7 +151,8 @@ class Steps:
     def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: _Losses) -> None:
         scene, gen = seen.scene, seen.scene.gen
         about, jet = scene.of_had(found, seen.photon == LOST), scene.had.jet
-        losses.choose("neutral", about, seen.neutral, jet)
+        inside = scene.had_distance < scene.inside
+        losses.choose("neutral", about, seen.neutral, jet, np.flatnonzero(inside))
         tracks = Tracks.of(scene, found)
         scale = tracks.scale(reco / gen.pt)
         wide = np.column_stack([about, seen.neutral])
@@ -181,9 +186,13 @@ class _Losses:
         self._steps, self._weight = steps, weight
         self.found: list[Tensor] = []
 
-    def choose(self, name: str, features: Numbers, chosen: Index, jet: Index) -> None:
-        """Add the loss of a classifier."""
-        self.found.append(self._steps.choice(name).loss(features, chosen, self._of(jet)))
+    def choose(
+        self, name: str, features: Numbers, chosen: Index, jet: Index, which: Index | None = None
+    ) -> None:
+        """Add the loss of a classifier, for some of the rows."""
+        rows = np.arange(len(features)) if which is None else which
+        loss = self._steps.choice(name).loss(features[rows], chosen[rows], self._of(jet[rows]))
+        self.found.append(loss)
 
     def respond(
         self, name: str, target: Numbers, features: Numbers, jet: Index, which: Index | None = None
