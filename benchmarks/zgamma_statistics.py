@@ -12,7 +12,7 @@ fluctuations, and a rate given these is not the nominal one. So the rates are me
 splits: for the simulation one split for each pseudo-experiment, for the flows the worlds of
 `zgamma_worlds.py`. Their error is that of a mean over the splits. All worlds share one sample,
 whose fluctuations a smooth flow does not follow; they differ from one mass to another, and the
-spread over five masses is in the error, too.
+spread over seven masses is in the error, too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from scipy.stats import norm
 from record import record
 from zgamma_fit import by_pyhf, significance
 from zgamma_judging import full_features
+from zgamma_templates import sizes, spread_of, templates
 from zgamma_worlds import EDGES, FACTOR, spectrum, worlds
 
 BACKGROUND = (500, 2000)
@@ -34,16 +35,13 @@ SIGNAL_SHARE = 0.06
 """Injected signal over background, in the window."""
 SPLITS = 20_000
 """Splits of the simulation, with one pseudo-experiment each."""
-TOYS = 500
-"""Pseudo-experiments in each world."""
-SHIFTS = (-6, -3, 0, 3, 6)
+TOYS, INJECTED = 800, 200
+"""Pseudo-experiments in each world, of background alone, and with signal at each mass."""
+SHIFTS = (-6, -4, -2, 0, 2, 4, 6)
 """Bins that the resonance is moved by, far enough to make the masses nearly independent."""
 LEVELS = (0.01, 0.05, 0.1)
 TRAIN, TEST = 0.5, 0.4
 """Shares of the split."""
-
-Template = dict[str, np.ndarray]
-"""Shape and uncertainty of the background, as `significance` takes them."""
 
 
 def moved(signal: np.ndarray, shift: int) -> np.ndarray:
@@ -103,132 +101,111 @@ def of_simulation(
     repeated = random.poisson(expected * test / test.sum(axis=1, keepdims=True)).astype(float)
     shape = learned / learned.sum(axis=1, keepdims=True)
     own, source = 1 / np.sqrt(learned), 1 / np.sqrt(test)
+    # The law that the formula for p-values is for: experiments and template from known means.
+    known = random.poisson(window * TRAIN, learned.shape).astype(float)
+    of_known = random.poisson(expected * window / window.sum(), learned.shape).astype(float)
     kinds = {
-        "no uncertainty": (toys, None),
-        "its statistics": (toys, own),
-        "test events repeated, its statistics": (repeated, own),
+        "no uncertainty": (toys, shape, None),
+        "its statistics": (toys, shape, own),
+        "test events repeated, its statistics": (repeated, shape, own),
         "test events repeated, its statistics and those of the test part": (
             repeated,
+            shape,
             np.hypot(own, source),
+        ),
+        "means known, its statistics": (
+            of_known,
+            known / known.sum(axis=1, keepdims=True),
+            1 / np.sqrt(known),
         ),
     }
     signals = [SIGNAL_SHARE * expected * moved(resonance, shift) for shift in SHIFTS]
     return {
         f"{name}, {expected} events": rates(
-            np.stack([alarms(significance(counts, shape, s, relative=error)) for s in signals]),
+            np.stack([alarms(significance(counts, of, s, relative=error)) for s in signals]),
             shared=False,
         )
-        for name, (counts, error) in kinds.items()
-    }
-
-
-def spread_of(ensembles: list[np.ndarray]) -> np.ndarray:
-    """Covariance of the relative errors of generated shapes, pooled over the ensembles."""
-    found = []
-    for made in ensembles:
-        shapes = made / made.sum(axis=1, keepdims=True)
-        found.append(np.cov(shapes / shapes.mean(axis=0), rowvar=False))
-    pooled: np.ndarray = np.mean(found, axis=0)
-    return pooled
-
-
-def directions_of(covariance: np.ndarray) -> np.ndarray:
-    """Displacements by one standard deviation along the principal axes."""
-    values, axes = np.linalg.eigh(covariance)
-    kept = values > 1e-9
-    found: np.ndarray = (axes[:, kept] * np.sqrt(values[kept])).T
-    return found
-
-
-def templates(world: dict[str, Any], covariance: np.ndarray) -> dict[str, Template]:
-    """Name -> template of one world."""
-    learned = np.array(world["training"])
-    made = np.array(world["generated"][0])
-    simulated, generated = learned / learned.sum(), made / made.sum()
-    return {
-        "simulation, no uncertainty": {"shape": simulated},
-        "simulation, its statistics": {"shape": simulated, "relative": 1 / np.sqrt(learned)},
-        "generated, no uncertainty": {"shape": generated},
-        "generated, its own statistics": {"shape": generated, "relative": 1 / np.sqrt(made)},
-        "generated, errors of the bins": {
-            "shape": generated,
-            "relative": np.sqrt(np.diag(covariance)),
-        },
-        "generated, covariance": {
-            "shape": generated,
-            "directions": directions_of(covariance),
-        },
-        "generated, statistics of the training part": {
-            "shape": generated,
-            "relative": 1 / np.sqrt(learned),
-        },
+        for name, (counts, of, error) in kinds.items()
     }
 
 
 def of_worlds(
     found: list[dict[str, Any]], covariance: np.ndarray, resonance: np.ndarray, expected: float
-) -> dict[str, dict[str, float]]:
-    """Rates and significance with the templates of every world."""
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Rates and significance with the templates of every world; alarms [masses, worlds, levels]."""
     signals = [SIGNAL_SHARE * expected * moved(resonance, shift) for shift in SHIFTS]
-    nominal = signals[SHIFTS.index(0)]
     seen: dict[str, list[np.ndarray]] = {}
-    medians: dict[str, list[float]] = {}
+    medians: dict[str, list[list[float]]] = {}
+    own: dict[str, list[list[float]]] = {}
     checks: dict[str, list[float]] = {}
     for number, world in enumerate(found):
         random = np.random.default_rng([6, number, int(expected)])
         pool = np.array(world["test"])
         toys = without_repeats(random, pool, expected, TOYS)
-        injected = without_repeats(random, pool, expected, TOYS)
-        injected += random.poisson(nominal, injected.shape)
+        alone = without_repeats(random, pool, expected, INJECTED)
+        injected = [alone + random.poisson(signal, alone.shape) for signal in signals]
         for name, one in templates(world, covariance).items():
-            z = [significance(toys, signal=signal, **one) for signal in signals]
-            seen.setdefault(name, []).append(np.stack([alarms(of).mean(axis=0) for of in z]))
-            found_z = significance(injected, signal=nominal, **one)
-            medians.setdefault(name, []).append(float(np.median(found_z)))
+            z = [alarms(significance(toys, signal=s, **one)).mean(axis=0) for s in signals]
+            seen.setdefault(name, []).append(np.stack(z))
+            with_signal = [
+                significance(counts, signal=s, **one)
+                for counts, s in zip(injected, signals, strict=True)
+            ]
+            medians.setdefault(name, []).append([float(np.median(z)) for z in with_signal])
+            asimov = [expected * one["shape"] + signal for signal in signals]
+            own.setdefault(name, []).append(
+                [
+                    float(significance(counts[None], signal=s, **one)[0])
+                    for counts, s in zip(asimov, signals, strict=True)
+                ]
+            )
             if number < CHECKED and len(one) > 1:
-                by_other = by_pyhf(injected[0], signal=nominal, **one)
-                checks.setdefault(name, []).append(abs(by_other - float(found_z[0])))
-    table = {}
-    for name, rows in seen.items():
-        values = np.array(medians[name])
-        table[name] = rates(np.stack(rows, axis=1), shared=True) | {
-            "median significance of signal": float(values.mean()),
-            "its error": float(values.std(ddof=1) / np.sqrt(len(values))),
+                by_other = by_pyhf(injected[0][0], signal=signals[0], **one)
+                checks.setdefault(name, []).append(abs(by_other - float(with_signal[0][0])))
+    stacked = {name: np.stack(rows, axis=1) for name, rows in seen.items()}
+    table = {
+        name: rates(rows, shared=True)
+        | {
+            "median significance of signal": float(np.mean(medians[name])),
+            "its error": float(
+                np.hypot(
+                    np.mean(medians[name], axis=1).std(ddof=1) / np.sqrt(len(found)),
+                    np.subtract(medians[name], own[name]).mean(axis=0).std(ddof=1)
+                    / np.sqrt(len(SHIFTS)),
+                )
+            ),
+            "were the template true": float(np.mean(own[name])),
             "largest difference to pyhf": max(checks[name]) if name in checks else None,
         }
+        for name, rows in stacked.items()
+    }
+    return table, stacked
+
+
+def controlled(
+    seen: dict[str, np.ndarray], simulated: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    """Rates of generated templates, with those of the simulation in the same worlds as control.
+
+    What the worlds at hand have by chance, both kinds of templates see in the same experiments. So
+    the difference of their rates is known better than either, and the rate of the simulation is
+    known from many splits.
+    """
+    table = {}
+    for name, alarms_of in seen.items():
+        if not name.startswith("generated"):
+            continue
+        table[name] = rates(alarms_of - seen[CONTROL], shared=True)
+        for level in (f"{level:.0%}" for level in LEVELS):
+            table[name][level] += simulated[level]
+            error = f"{level}, error"
+            table[name][error] = float(np.hypot(table[name][error], simulated[error]))
     return table
 
 
+CONTROL = "simulation, its statistics"
 CHECKED = 5
 """Worlds with one experiment by pyhf for each template."""
-
-
-def sizes(
-    found: list[dict[str, Any]], ensembles: list[np.ndarray], window: np.ndarray
-) -> dict[str, Any]:
-    """Errors of the templates, typical of a bin, and how stable the ensemble's is."""
-    learned = np.array([one["training"] for one in found])
-    made = np.array([one["generated"][0] for one in found])
-    of_each = [float(np.sqrt(np.median(np.diag(spread_of([one]))))) for one in ensembles]
-    of_all = float(np.sqrt(np.median(np.diag(spread_of(ensembles)))))
-    statistical = float(np.median(1 / np.sqrt(learned)))
-    shapes = made / made.sum(axis=1, keepdims=True)
-    away = shapes.mean(axis=0) / (window / window.sum()) - 1
-    return {
-        "events_in_window": int(window.sum()),
-        "training_events_in_window": float(learned.sum(axis=1).mean()),
-        "generated_events_in_window": float(made.sum(axis=1).mean()),
-        "error_of_simulation": statistical,
-        "error_of_generated_by_its_statistics": float(np.median(1 / np.sqrt(made))),
-        "error_of_generated_by_the_ensemble": of_all,
-        "the_same_of_each_ensemble": of_each,
-        "spread_of_generated_over_worlds": float(
-            np.median(shapes.std(axis=0, ddof=1) / shapes.mean(axis=0))
-        ),
-        "events_of_simulation_that_would_have_this_error": (statistical / of_all) ** 2,
-        "mean_of_flows_from_whole_sample": float(np.median(np.abs(away))),
-        "error_of_whole_sample": float(np.median(1 / np.sqrt(window))),
-    }
 
 
 def main() -> None:
@@ -249,6 +226,7 @@ def main() -> None:
         "pseudo_experiments_in_a_world": TOYS,
         "splits_of_simulation": SPLITS,
         "masses": len(SHIFTS),
+        "pseudo_experiments_with_signal": INJECTED,
         "binomial_errors_of_the_experiments": [
             float(np.sqrt(level * (1 - level) / (TOYS * len(found)))) for level in LEVELS
         ],
@@ -260,10 +238,13 @@ def main() -> None:
         },
     }
     for expected in BACKGROUND:
-        result[f"worlds, {expected} background events"] = of_worlds(
-            found, covariance, resonance, expected
+        table, seen = of_worlds(found, covariance, resonance, expected)
+        simulated = result["one_split_for_each_experiment"][f"{CONTROL}, {expected} events"]
+        result[f"worlds, {expected} background events"] = table
+        result[f"with simulation as control, {expected} background events"] = controlled(
+            seen, simulated
         )
-        for name, row in result[f"worlds, {expected} background events"].items():
+        for name, row in table.items():
             print(expected, name, row, flush=True)
     record("zgamma_statistics", result)
 
