@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -31,12 +30,14 @@ from gen2reco.models.nn.calorimeter import Detector, Grid, Ring, Tracker
 from gen2reco.models.nn.hits import Particles
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS, Draws
-from gen2reco.models.nn.jet_simulation import simulate
+from gen2reco.models.nn.jet_simulation import in_slots, simulate
 from gen2reco.models.nn.jet_steps import STEPS, Steps
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -118,13 +119,8 @@ class Sets(Model):
             noise.detach().cpu().numpy(), self.config.most_left, self.noise, self.slots
         )
         made = simulate(self._steps(), gen, draws, self.detector)
-        out = np.zeros((len(condition), self.slots, FIELDS), np.float32)
-        order = np.lexsort((-made[1], made[0]))
-        jet, fields = made[0][order], np.stack(made[1:], axis=1)[order]
-        place = np.arange(len(jet)) - np.searchsorted(jet, jet)
-        kept = place < self.slots
-        out[jet[kept], place[kept]] = fields[kept]
-        return torch.from_numpy(out.reshape(len(out), -1)).to(condition.device)
+        out = in_slots(made, len(condition), self.slots).reshape(len(condition), -1)
+        return torch.from_numpy(out).to(condition.device)
 
     def _steps(self) -> Steps:
         steps: Mapping[str, nn.Module] = dict(self.steps.items())

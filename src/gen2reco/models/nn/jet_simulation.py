@@ -46,8 +46,24 @@ def simulate(steps: Steps, gen: Particles, draws: Draws, detector: Detector) -> 
     """Return RECO particles: jet, pt, eta, phi, pdgId, charge of each."""
     scene = Scene.of(gen, detector)
     made = [*_draw_tracks(steps, scene, draws, detector.grids)]
-    made.append(_draw_left(steps, scene, draws))
+    made.append(draw_left(steps, scene.jets, scene.axis, draws))
+    return together(made)
+
+
+def together(made: list[Made]) -> Made:
+    """Return all of several lists of particles."""
     return cast("Made", tuple(np.concatenate(columns) for columns in zip(*made, strict=True)))
+
+
+def in_slots(made: Made, jets: int, slots: int) -> NDArray[np.float32]:
+    """Return constituents [jets, slots, 5] by falling pt, the hardest if there are too many."""
+    out = np.zeros((jets, slots, len(made) - 1), np.float32)
+    order = np.lexsort((-made[1], made[0]))
+    jet, fields = made[0][order], np.stack(made[1:], axis=1)[order]
+    place = np.arange(len(jet)) - np.searchsorted(jet, jet)
+    kept = place < slots
+    out[jet[kept], place[kept]] = fields[kept]
+    return out
 
 
 def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Grid]) -> list[Made]:
@@ -100,7 +116,7 @@ def _draw_photons(
     wide = np.column_stack([about[there], scene.of_before(outcome)[there], beside])
     drawn = steps.response("photon_energy").draw(wide, normal[:, 3:4])[:, 0]
     energy = photon_energy(scene)[there] * ratio_of(drawn, photon_unit(scene)[there])
-    return _neutral(scene.em.jet[there], energy, eta, phi, PHOTON), outcome == LOST
+    return uncharged(scene.em.jet[there], energy, eta, phi, PHOTON), outcome == LOST
 
 
 def _draw_neutrals(
@@ -125,7 +141,7 @@ def _draw_neutrals(
     drawn = steps.response("neutral_energy").draw(wide, normal[there, 5:6])[:, 0]
     energy = cells.sums(scene.energy)[there] * ratio_of(drawn, NEUTRAL_RATIO)
     eta, phi = grid.direction(cells.cell[there], uniform[there, 5], uniform[there, 6])
-    made = _neutral(cells.jet[there], energy, eta, phi, NEUTRAL)
+    made = uncharged(cells.jet[there], energy, eta, phi, NEUTRAL)
 
     response = np.ones(len(gen.jet))
     inside = found & (gen.kind == HADRON) & (cells.of >= 0)
@@ -142,11 +158,12 @@ def _draw_neutrals(
     return made, response
 
 
-def _draw_left(steps: Steps, scene: Scene, draws: Draws) -> Made:
-    number = steps.choice("left").draw(scene.jets, draws.left)
-    jet = np.repeat(np.arange(scene.gen.jets), number)
+def draw_left(steps: Steps, jets: Numbers, axes: tuple[Numbers, Numbers], draws: Draws) -> Made:
+    """Draw what belongs to no GEN particle, from what is said of each jet and from its axis."""
+    number = steps.choice("left").draw(jets, draws.left)
+    jet = np.repeat(np.arange(len(jets)), number)
     place = np.arange(len(jet)) - np.repeat(np.cumsum(number) - number, number)
-    about = scene.jets[jet]
+    about = jets[jet]
     normal, uniform = draws.left_normal[jet, place], draws.left_uniform[jet, place]
     kind = steps.choice("left_type").draw(about, uniform[:, 0])
     wide = np.concatenate([about, one_hot(kind)], axis=1)
@@ -157,11 +174,12 @@ def _draw_left(steps: Steps, scene: Scene, draws: Draws) -> Made:
     charge = np.where(charged, np.where(uniform[:, 1] < 0.5, -1.0, 1.0), 0.0)
     # Leptons of negative charge have a positive pdgId, hadrons a negative one.
     sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
-    axis = (scene.axis[0][jet], scene.axis[1][jet])
+    axis = (axes[0][jet], axes[1][jet])
     return jet, pt, eta + axis[0], turn_back(phi + axis[1]), sign * STANDS_FOR[kind], charge
 
 
-def _neutral(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:
+def uncharged(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:
+    """Return particles without charge of a type."""
     pdg_id = np.full(len(jet), STANDS_FOR[kind])
     return jet, energy / np.cosh(eta), eta, turn_back(phi), pdg_id, np.zeros(len(jet))
 

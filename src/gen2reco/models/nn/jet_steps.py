@@ -106,14 +106,14 @@ class Steps:
         outcome[scene.charged] = seen.track
         reco = np.zeros(len(gen.jet))
         reco[scene.charged] = seen.pt
-        losses = _Losses(self, weight)
+        losses = Losses(self, weight)
         self._of_tracks(seen, outcome, losses)
         self._of_photons(seen, outcome != LOST, losses)
         self._of_hadrons(seen, outcome != LOST, reco, losses)
-        self._of_left(seen, losses)
+        of_left(losses, scene.jets, seen.left, seen.left_jet, seen.left_kind, seen.left_momentum)
         return torch.stack(losses.found).sum() / weight.sum()
 
-    def _of_tracks(self, seen: Observed, outcome: Index, losses: _Losses) -> None:
+    def _of_tracks(self, seen: Observed, outcome: Index, losses: Losses) -> None:
         scene = seen.scene
         about, jet = scene.of_tracks(scene.charged), scene.gen.jet[scene.charged]
         kin = scene.of_siblings(scene.charged, outcome)
@@ -121,7 +121,7 @@ class Steps:
         beside = np.flatnonzero(seen.track == ELSEWHERE)
         losses.respond("turn", shrunk(seen.turn), about, jet, beside)
 
-    def _of_photons(self, seen: Observed, found: Flags, losses: _Losses) -> None:
+    def _of_photons(self, seen: Observed, found: Flags, losses: Losses) -> None:
         scene = seen.scene
         about, jet = scene.of_em(found), scene.em.jet
         before = scene.of_before(seen.photon)
@@ -133,7 +133,7 @@ class Steps:
         about = np.column_stack([about, before, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 
-    def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: _Losses) -> None:
+    def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: Losses) -> None:
         scene, gen = seen.scene, seen.scene.gen
         about, jet = scene.of_had(found, seen.photon == LOST), scene.had.jet
         losses.choose("neutral", about, seen.neutral, jet)
@@ -153,16 +153,28 @@ class Steps:
         ratio = squeezed(np.log(reco[leptons] / gen.pt[leptons]), LEPTON)
         losses.respond("lepton", ratio, tracks.of_leptons(leptons), gen.jet[leptons])
 
-    def _of_left(self, seen: Observed, losses: _Losses) -> None:
-        scene = seen.scene
-        losses.choose("left", scene.jets, seen.left, np.arange(scene.gen.jets))
-        about = scene.jets[seen.left_jet]
-        losses.choose("left_type", about, seen.left_kind, seen.left_jet)
-        wide = np.concatenate([about, one_hot(seen.left_kind)], axis=1)
-        losses.respond("left_momentum", compressed(seen.left_momentum), wide, seen.left_jet)
+
+def of_left(
+    losses: Losses, jets: Numbers, number: Index, jet: Index, kind: Index, momentum: Numbers
+) -> None:
+    """Add the losses of what belongs to no GEN particle.
+
+    Args:
+        losses: where to.
+        jets: what is said of each jet, [jets, features].
+        number: of such particles, [jets].
+        jet: of each of them, [n].
+        kind: its type.
+        momentum: its pt, and eta and phi relative to the axis, [n, 3].
+    """
+    losses.choose("left", jets, number, np.arange(len(jets)))
+    about = jets[jet]
+    losses.choose("left_type", about, kind, jet)
+    wide = np.concatenate([about, one_hot(kind)], axis=1)
+    losses.respond("left_momentum", compressed(momentum), wide, jet)
 
 
-class _Losses:
+class Losses:
     """Losses of all steps, sums over rows with the weights of their jets."""
 
     def __init__(self, steps: Steps, weight: Tensor) -> None:
