@@ -20,8 +20,17 @@ WJET = [
     *(f"Muon_{field}" for field in ("pt", "eta", "phi", "mass", "charge", "genPartIdx")),
     *(f"Jet_{field}" for field in ("pt", "eta", "phi", "mass", "genJetIdx")),
 ]  # fmt: skip
+PARTICLES = [
+    "run", "luminosityBlock", "event", "jet",
+    *(
+        f"{side}PFCand_{field}"
+        for side in ("Gen", "")
+        for field in ("pt", "eta", "phi", "pdgId", "charge")
+    ),
+]  # fmt: skip
+COLUMNS = {"wjet": WJET, "wjets-particles": PARTICLES}
 LEFT_OUT = {"Generator_scalePDF", "GenPart_fromTau", "Jet_deltaEta", "Jet_deltaPhi"}
-EVENTS = {"wjet": 47_500, "hmumu": 4_000}
+EVENTS = {"wjet": 47_500, "hmumu": 4_000, "wjets-particles": 1_600}
 LIMIT = 8_000_000
 
 
@@ -31,10 +40,10 @@ def main() -> None:
     parser.add_argument("--events", type=int, help="default: as bundled")
     arguments = parser.parse_args()
     name = f"{arguments.study}.parquet"
-    sample = ROOT.parent / "shared" / "data" / name
+    sample = ROOT.parent / "shared" / "data" / name.replace("-", "_")
     output = ROOT / "src" / "gen2reco" / "data" / name
     stored = pq.read_schema(sample).names
-    columns = WJET if arguments.study == "wjet" else [c for c in stored if c not in LEFT_OUT]
+    columns = COLUMNS.get(arguments.study) or [c for c in stored if c not in LEFT_OUT]
     events = arguments.events or EVENTS[arguments.study]
     table = pq.read_table(sample, columns=columns).slice(0, events)
     floats = [

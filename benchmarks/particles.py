@@ -58,7 +58,20 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
             "training.epochs": 5,
         },
     ),
-    "particle VAE": ("wjets-particles-vae", {"training.epochs": 24}),
+    "particle VAE": ("wjets-particles-vae", {"training.epochs": 80}),
+    "particle VAE, mask": (
+        "wjets-particles-vae",
+        {"training.epochs": 40, "parts.0.model.padding": "mask"},
+    ),
+    "particle VAE, attention": (
+        "wjets-particles-vae",
+        {
+            "training.epochs": 30,
+            "parts.0.model.network": "attention",
+            "parts.0.model.padding": "mask",
+            "parts.0.model.hidden": 32,
+        },
+    ),
 }
 FEATURES = (
     "pt", "eta", "phi", "mass", "energy", "multiplicity", "tau21", "tau32", "ptD", "width",

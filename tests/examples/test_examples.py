@@ -196,6 +196,17 @@ def test_events_in_memory(hmumu_model, capsys):
     assert batches[0].GenMET.pt[::2].tolist() == pytest.approx(gen.GenMET.pt.tolist())
 
 
+def test_jets_of_particles(tmp_path):
+    module = load("jets_of_particles")
+    try:
+        full, fast = module.main(tmp_path, [])
+    finally:
+        del sys.modules["jets_of_particles"]
+    assert fast == pytest.approx(full, abs=0.03)
+    panels = imread(tmp_path / "jet.png")[..., :3].reshape(-1, 3)
+    assert ((panels[:, 2] > 0.6) & (panels[:, 0] < 0.6)).sum() > 200, "blue: charged particles"
+
+
 def test_partitions_do_not_change_a_histogram(small_emulator, gen_file, capsys):
     module = load("dask_partitions")
     try:

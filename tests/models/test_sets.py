@@ -7,8 +7,16 @@ import torch
 
 from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles, match_tracks
+from gen2reco.models.nn.jet_features import Scene
 from gen2reco.models.nn.jet_observed import Observed
-from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS
+from gen2reco.models.nn.jet_response import (
+    NORMALS,
+    REST_NORMALS,
+    REST_UNIFORMS,
+    UNIFORMS,
+    Histogram,
+)
+from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import LOST
 from gen2reco.models.protocol import Shape
 from gen2reco.models.sets import FIELDS
@@ -161,6 +169,47 @@ def test_everything_in_reco_belongs_to_something(model):
     assert counted + len(seen.left_jet) == len(two.jet)
     energy = seen.photon_energy.sum() + seen.neutral_energy.sum()
     assert 0 < energy <= two.energy[two.charge == 0].sum() * (1 + 1e-6)
+
+
+def test_tracks_of_a_cell_share_its_energy(model):
+    gen = Particles.of(toy.gen_jets(100, 14))
+    scene = Scene.of(gen, model.detector)
+    tracks = Tracks.of(scene, np.ones(len(gen.jet), np.bool_))
+    rng = np.random.default_rng(3)
+    response = np.exp(rng.normal(0, 0.3, len(gen.jet)))
+    assert 0 < len(tracks.parted) < len(tracks.several)
+    again = tracks.shared_out(tracks.odds(response), tracks.scale(response))
+    np.testing.assert_allclose(again, response[tracks.several], rtol=1e-9)
+
+
+def test_a_histogram_draws_what_it_learned_and_nothing_below_a_floor():
+    torch.manual_seed(1)
+    histogram = Histogram(1, (16,))
+    rng = np.random.default_rng(2)
+    side = rng.integers(0, 2, 20_000) * 1.0
+    target = rng.normal(2.0 * side - 1.0, 0.5)[:, None]
+    optimizer = torch.optim.Adam(histogram.parameters(), 3e-2)
+    weight = torch.ones(len(side))
+    for _ in range(150):
+        loss = histogram.loss(target, side[:, None], weight) / len(side)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 0.25), abs=0.03)
+    histogram.eval()
+    normal = rng.normal(size=(20_000, 1))
+    with torch.inference_mode():
+        drawn = histogram.draw(np.ones((20_000, 1)), normal)[:, 0]
+        bounded = histogram.draw(np.ones((20_000, 1)), normal, np.full(20_000, 1.23))[:, 0]
+        beyond = histogram.draw(np.ones((5, 1)), normal[:5], np.full(5, 8.0))[:, 0]
+    order = np.argsort(normal[:, 0])
+    assert (np.diff(drawn[order]) >= 0).all()
+    assert drawn.mean() == pytest.approx(1.0, abs=0.03)
+    assert drawn.std() == pytest.approx(0.5, abs=0.03)
+    assert bounded.min() >= 1.23
+    above = np.sort(drawn[drawn > 1.23])
+    assert np.median(bounded) == pytest.approx(np.median(above), abs=0.03)
+    np.testing.assert_array_equal(beyond, 8.0)  # training saw nothing there
 
 
 def test_it_learns_a_detector_that_is_known(model):

@@ -40,6 +40,17 @@ def test_a_search_goes_on_where_it_ended_and_its_study_trains(tmp_path):
     assert made.emulator.study.name == "zgamma-vae-tuned"
 
 
+def test_the_mean_of_repeats_counts(tmp_path):
+    def value(name, **options):
+        return tune("zgamma-vae", SAMPLE, tmp_path / name, trials=1, **options).value
+
+    seeds = [value(f"{seed}", overrides={**QUICK, "training.seed": seed}) for seed in (1, 2)]
+    assert seeds[0] != seeds[1]
+    assert value("both", overrides=QUICK, repeats=2) == pytest.approx(sum(seeds) / 2)
+    with pytest.raises(StudyError, match="2 repeats, not 1"):
+        value("both", overrides=QUICK, resume=True)
+
+
 def test_ranges_are_checked(tmp_path):
     for wrong in ({"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"hihg": 1}):
         with pytest.raises(StudyError, match=r"model\.beta"):

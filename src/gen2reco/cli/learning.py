@@ -106,6 +106,10 @@ def tune(
         str,
         typer.Option(help="What counts on the validation rows: distributions or loss."),
     ] = "distributions",
+    repeats: Annotated[
+        int,
+        typer.Option(min=1, help="Trainings of each trial, in other seeds; their mean counts."),
+    ] = 1,
     seed: Annotated[
         int, typer.Option("--seed", "-s", min=0, help="Seed of the search, one per process.")
     ] = 1,
@@ -127,6 +131,7 @@ def tune(
         space=overrides(space) if space else None,
         overrides=overrides(settings or []),
         monitor=monitor,  # type: ignore[arg-type]
+        repeats=repeats,
         seed=seed,
         resume=resume,
         say=say,

@@ -162,6 +162,7 @@ def tune(
     space: Mapping[str, Range | Mapping[str, Any]] | None = None,
     overrides: Mapping[str, Any] | None = None,
     monitor: Literal["distributions", "loss"] = "distributions",
+    repeats: int = 1,
     seed: int = 1,
     resume: bool = False,
     say: Callable[[str], None] = lambda _: None,
@@ -182,12 +183,15 @@ def tune(
         overrides: dotted key -> value, set in the study before.
         monitor: `distributions` (KS and Spearman difference of simulated validation rows) or the
             `loss`, which cannot be compared between values of beta.
+        repeats: trainings of each trial, in seeds of their own; their mean counts. With one, the
+            best of many trials is partly the luckiest. Only the first can be pruned.
         seed: of the search; each process should have its own.
         resume: go on with a journal that is there.
         say: receives a line after each trial.
 
     Raises:
-        StudyError: the study, a setting or a range is wrong, or it has several parts.
+        StudyError: the study, a setting or a range is wrong, it has several parts, or the journal
+            is of a search with other `repeats`.
         OutputExistsError: the folder has a journal and `resume` is off.
         TrainingError: Optuna is not installed.
     """
@@ -212,6 +216,10 @@ def tune(
         load_if_exists=True,
         direction="minimize",
     )
+    before = search.user_attrs.get("repeats", repeats)
+    if before != repeats:
+        raise StudyError(f"{output / JOURNAL} is of a search with {before} repeats, not {repeats}")
+    search.set_user_attr("repeats", repeats)
     source = open_events(
         files or bundled_sample(base.name), tree=base.input.tree, units=base.input.units
     )
@@ -223,7 +231,11 @@ def tune(
         chosen = {} if first else {name: one.suggest(trial, name) for name, one in ranges.items()}
         trial.set_user_attr("settings", {k: _plain(v) for k, v in chosen.items()})
         tried = load_study(study, {**fixed, **chosen})
-        value = _run(tried, table, trial, optuna)
+        values = [_run(tried, table, _pruning(trial, optuna))]
+        for repeat in range(1, repeats):
+            again = {"training.seed": tried.training.seed + repeat}
+            values.append(_run(load_study(study, {**fixed, **chosen, **again}), table))
+        value = sum(values) / len(values)
         say(f"trial {trial.number}: {value:.4f}  {chosen or 'the study as it is'}")
         return value
 
@@ -235,20 +247,30 @@ def tune(
     return _outcome(search, done, study, fixed, output, time.perf_counter() - begin)
 
 
-def _run(study: Study, table: Table, trial: Any, optuna: Any) -> float:
-    """Train once and return the monitored quantity; prune what lags behind."""
-    values: list[float] = []
+def _pruning(trial: Any, optuna: Any) -> Callable[[int, float], None]:
+    """Return what hears of a training's epochs and ends it if it lags behind."""
 
-    def follow(progress: Progress) -> None:
-        if progress.kind != "epoch" or not math.isfinite(progress.monitor):
-            return
-        values.append(progress.monitor)
-        trial.report(progress.monitor, progress.epoch)
+    def follow(epoch: int, value: float) -> None:
+        trial.report(value, epoch)
         if trial.should_prune():
             raise optuna.TrialPruned
 
+    return follow
+
+
+def _run(
+    study: Study, table: Table, follow: Callable[[int, float], None] = lambda *_: None
+) -> float:
+    """Train once and return the monitored quantity."""
+    values: list[float] = []
+
+    def heard(progress: Progress) -> None:
+        if progress.kind == "epoch" and math.isfinite(progress.monitor):
+            values.append(progress.monitor)
+            follow(progress.epoch, progress.monitor)
+
     with tempfile.TemporaryDirectory() as folder:
-        fit_alone(study, table, Path(folder), progress=follow)
+        fit_alone(study, table, Path(folder), progress=heard)
     return values[-1] if study.training.keep == "last" else min(values)
 
 

@@ -36,10 +36,16 @@ LITTLE = 0.1
 NEAR_EM, NEAR_HAD = 0.03, 0.13
 """How far around a cell others are looked at."""
 
-OF_JET, OF_TRACK, OF_EM, OF_HAD = 7, 18, 14, 18
+ETA_STEPS = np.round(np.arange(0.1, 3.05, 0.1), 1)
+PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0])
+"""Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
+
+OF_JET, OF_TRACK, OF_EM, OF_HAD = (
+    7, 18 + len(ETA_STEPS) + len(PT_STEPS), 14 + len(ETA_STEPS), 18 + len(ETA_STEPS),
+)  # fmt: skip
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
-OF_SIBLING, OF_BEFORE = 1 + OUTCOMES, 4 + OUTCOMES
+OF_SIBLING, OF_BEFORE, OF_MISSING = 1 + OUTCOMES, 4 + OUTCOMES, 3
 """How many numbers jets, charged particles and cells are described by."""
 
 
@@ -138,7 +144,7 @@ class Scene:
         count = np.append(had.sums(np.ones(len(gen.jet))), 0.0)[cell]
         energy, species = self.energy[which], np.abs(gen.pdg_id[which])
         jets, kin = self.jets[gen.jet[which]], self.siblings
-        return np.stack(
+        numbers = np.stack(
             [
                 _log(gen.pt[which]) / 1.5 - 1.0,
                 np.abs(gen.eta[which]) - 1.0,
@@ -161,6 +167,8 @@ class Scene:
             ],
             axis=1,
         )
+        edges = _passed(gen.eta[which], ETA_STEPS), _passed(gen.pt[which], PT_STEPS)
+        return np.concatenate([numbers, *edges], axis=1)
 
     def of_siblings(self, which: Index, outcome: Index) -> Numbers:
         """What is said of what became of the harder of a pair, [len(which), OF_SIBLING].
@@ -189,6 +197,28 @@ class Scene:
             ]
         )
 
+    def of_missing(self, lost: Flags, energy: Numbers) -> Numbers:
+        """What is said of photons' energy that is missing around each cell, [cells, OF_MISSING].
+
+        Energy that leaves one cell for another is missing there and found here. Known are cells
+        that give nothing, and the energies of those that come before in the chain.
+
+        Args:
+            lost: cells of photons that give none, [cells].
+            energy: of the photons of cells, GeV; those of later rounds are not looked at, [cells].
+        """
+        chain = self.chain
+        own = self.em.sums(self.energy * (self.gen.kind == PHOTON))
+        missing = np.where(lost, own, own - energy)
+        there = chain.before >= 0
+        before = np.where(there, missing[chain.before], 0.0)
+        ends = np.searchsorted(self.em.jet, np.arange(self.gen.jets + 1))
+        place = self.gen.eta[self.em.lead], self.gen.phi[self.em.lead]
+        out = np.zeros((len(own), 2))
+        _missing(ends, *place, chain.turn, lost, missing, NEAR_EM, out)
+        unit = np.maximum(own, LITTLE)
+        return np.arcsinh(10.0 * np.column_stack([before, out]) / unit[:, None]) / 3.0
+
     def of_em(self, found: Flags) -> Numbers:
         """What is said of cells of photons and electrons, [cells, OF_EM], given found tracks."""
         gen, cells, energy = self.gen, self.em, self.energy
@@ -196,7 +226,7 @@ class Scene:
         total = cells.sums(energy * photon)
         lead = cells.lead
         jets = self.jets[cells.jet]
-        return np.stack(
+        numbers = np.stack(
             [
                 _log(total) / 1.5 - 1.0,
                 np.log(np.maximum(total, LITTLE)) < np.log(0.6),
@@ -215,6 +245,7 @@ class Scene:
             ],
             axis=1,
         )
+        return np.concatenate([numbers, _passed(gen.eta[lead], ETA_STEPS)], axis=1)
 
     def of_had(self, found: Flags, dark: Flags) -> Numbers:
         """What is said of cells of hadrons, [cells, OF_HAD].
@@ -232,7 +263,7 @@ class Scene:
         count = cells.sums((charged & found) * 1.0)
         lead = cells.lead
         jets = self.jets[cells.jet]
-        return np.stack(
+        numbers = np.stack(
             [
                 _log(total) / 1.5 - 1.5,
                 _log(seen) / 1.5 - 1.5,
@@ -255,6 +286,7 @@ class Scene:
             ],
             axis=1,
         )
+        return np.concatenate([numbers, _passed(gen.eta[lead], ETA_STEPS)], axis=1)
 
     def _in_front(self, values: Numbers) -> Numbers:
         """Return the sum of numbers per cell of photons over those before each cell of hadrons."""
@@ -282,6 +314,27 @@ def _around(ends: Any, eta: Any, phi: Any, values: Any, reach: Any, out: Any) ->
                 step = min(step, 2.0 * np.pi - step)
                 if k != i and step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
                     out[i] += values[k]
+
+
+@njit(cache=True, nogil=True)
+def _missing(
+    ends: Any, eta: Any, phi: Any, turn: Any, lost: Any, missing: Any, reach: Any, out: Any
+) -> None:
+    """Sums over the cells around each: of earlier rounds, and of those that give nothing."""
+    for jet in range(len(ends) - 1):
+        for i in range(ends[jet], ends[jet + 1]):
+            for k in range(ends[jet], ends[jet + 1]):
+                if k == i or not (lost[k] or turn[k] < turn[i]):
+                    continue
+                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
+                step = min(step, 2.0 * np.pi - step)
+                if step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
+                    out[i, 1 if lost[k] else 0] += missing[k]
+
+
+def _passed(values: Numbers, steps: Numbers) -> Numbers:
+    """Return which steps the sizes of some numbers have passed, [len(values), len(steps)]."""
+    return np.asarray((np.abs(values)[:, None] >= steps) * 1.0)
 
 
 def _log(values: Numbers) -> Numbers:

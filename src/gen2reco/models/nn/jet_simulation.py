@@ -13,18 +13,18 @@ from gen2reco.models.nn.jet_units import (
     AXIS,
     ELSEWHERE,
     FINE,
+    LEAST,
     LEPTON,
     LOST,
     MOVE,
-    NEUTRAL_RATIO,
     SCALE,
     STANDS_FOR,
     grown,
+    hadron_unit,
     one_hot,
     photon_energy,
     photon_unit,
     ratio_of,
-    squeezed,
     turn_back,
 )
 
@@ -113,10 +113,18 @@ def _draw_photons(
     place = np.sinh(np.clip(place, -6.0, 6.0)) / MOVE
     eta[beside] = gen.eta[lead[beside]] + place[:, 0]
     phi[beside] = gen.phi[lead[beside]] + place[:, 1]
-    wide = np.column_stack([about[there], scene.of_before(outcome)[there], beside])
-    drawn = steps.response("photon_energy").draw(wide, normal[:, 3:4])[:, 0]
-    energy = photon_energy(scene)[there] * ratio_of(drawn, photon_unit(scene)[there])
-    return uncharged(scene.em.jet[there], energy, eta, phi, PHOTON), outcome == LOST
+    energy = np.zeros(len(about))
+    for number in range(scene.chain.rounds):
+        of_round = np.flatnonzero(scene.chain.turn[there] == number)
+        rows = there[of_round]
+        missing = scene.of_missing(outcome == LOST, energy)[rows]
+        wide = np.column_stack(
+            [about[rows], scene.of_before(outcome)[rows], missing, beside[of_round]]
+        )
+        drawn = steps.response("photon_energy").draw(wide, normal[of_round, 3:4])[:, 0]
+        energy[rows] = photon_energy(scene)[rows] * ratio_of(drawn, photon_unit(scene)[rows])
+    made = uncharged(scene.em.jet[there], energy[there], eta, phi, PHOTON)
+    return made, outcome == LOST
 
 
 def _draw_neutrals(
@@ -137,21 +145,22 @@ def _draw_neutrals(
     drawn = steps.response("scale").draw(wide[some], normal[some, 4:5])[:, 0]
     scale[some] = np.log(ratio_of(drawn, SCALE))
     there = np.flatnonzero(neutral)
-    wide = np.column_stack([about, squeezed(scale, SCALE)])[there]
-    drawn = steps.response("neutral_energy").draw(wide, normal[there, 5:6])[:, 0]
-    energy = cells.sums(scene.energy)[there] * ratio_of(drawn, NEUTRAL_RATIO)
+    wide = np.column_stack([about, tracks.known(scale)])[there]
+    least = tracks.least(scale)[there]
+    drawn = steps.histogram("cell_energy").draw(wide, normal[there, 5:6], least)[:, 0]
+    energy = cells.sums(scene.energy)[there] * ratio_of(drawn, hadron_unit(scene)[there])
+    energy = np.maximum(energy - tracks.energy(scale)[there], LEAST)
     eta, phi = grid.direction(cells.cell[there], uniform[there, 5], uniform[there, 6])
     made = uncharged(cells.jet[there], energy, eta, phi, NEUTRAL)
 
     response = np.ones(len(gen.jet))
     inside = found & (gen.kind == HADRON) & (cells.of >= 0)
     response[inside] = np.exp(scale[cells.of[inside]])
-    several = tracks.several
-    normal, _ = _lanes(draws, gen, several)
-    wide = tracks.about(about, neutral, scale, several)
-    apart = steps.response("deviation").draw(wide, normal[:, 6:7])[:, 0]
-    response[several] = ratio_of(apart, FINE)
-    response[several] *= np.exp((scale - tracks.scale(response))[cells.of[several]])
+    normal, _ = _lanes(draws, gen, tracks.several[tracks.parted])
+    wide = tracks.about(about, neutral, scale)
+    apart = steps.response("sharing").draw(wide, normal[:, 6:7])[:, 0]
+    odds = tracks.odds() + np.log(ratio_of(apart, FINE))
+    response[tracks.several] = tracks.shared_out(odds, scale)
     normal, _ = _lanes(draws, gen, tracks.leptons)
     lepton = steps.response("lepton").draw(tracks.of_leptons(tracks.leptons), normal[:, 6:7])
     response[tracks.leptons] = ratio_of(lepton[:, 0], LEPTON)

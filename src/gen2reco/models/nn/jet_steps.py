@@ -14,11 +14,12 @@ from gen2reco.models.nn.jet_features import (
     OF_EM,
     OF_HAD,
     OF_JET,
+    OF_MISSING,
     OF_SIBLING,
     OF_TRACK,
     OUTCOMES,
 )
-from gen2reco.models.nn.jet_response import Choice, Response
+from gen2reco.models.nn.jet_response import Choice, Histogram, Response
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import (
     ELSEWHERE,
@@ -27,9 +28,9 @@ from gen2reco.models.nn.jet_units import (
     LEPTON,
     LOST,
     MOVE,
-    NEUTRAL_RATIO,
     SCALE,
     compressed,
+    hadron_unit,
     log_ratio,
     one_hot,
     photon_energy,
@@ -52,7 +53,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """Sizes of one network: features in, and numbers (a flow) or classes (a classifier) out."""
+    """Sizes of one network: features in, and numbers or classes (a classifier) out.
+
+    One number has a histogram, several have a flow.
+    """
 
     features: int
     targets: int = 0
@@ -60,6 +64,8 @@ class Step:
 
     def build(self, *, hidden: tuple[int, ...], couplings: int, bins: int, most: int) -> nn.Module:
         """Return the network; `most` stands for classes where there are as many as particles."""
+        if self.targets == 1:
+            return Histogram(self.features, hidden)
         if self.targets:
             return Response(
                 self.features, self.targets, hidden=hidden, couplings=couplings, bins=bins
@@ -72,11 +78,11 @@ STEPS = {
     "turn": Step(OF_TRACK, targets=1),
     "photon": Step(OF_EM + OF_BEFORE, classes=OUTCOMES),
     "photon_place": Step(OF_EM, targets=2),
-    "photon_energy": Step(OF_EM + OF_BEFORE + 1, targets=1),
+    "photon_energy": Step(OF_EM + OF_BEFORE + OF_MISSING + 1, targets=1),
     "neutral": Step(OF_HAD, classes=2),
     "scale": Step(OF_HAD + 1, targets=1),
-    "neutral_energy": Step(OF_HAD + 1, targets=1),
-    "deviation": Step(OF_HAD + 5, targets=1),
+    "cell_energy": Step(OF_HAD + 2, targets=1),
+    "sharing": Step(OF_HAD + 8, targets=1),
     "lepton": Step(OF_TRACK + 1, targets=1),
     "left": Step(OF_JET),
     "left_type": Step(OF_JET, classes=KINDS),
@@ -95,9 +101,13 @@ class Steps:
         """Return a classifier."""
         return cast("Choice", self._networks[name])
 
-    def response(self, name: str) -> Response:
-        """Return a flow."""
-        return cast("Response", self._networks[name])
+    def histogram(self, name: str) -> Histogram:
+        """Return the density of one number."""
+        return cast("Histogram", self._networks[name])
+
+    def response(self, name: str) -> Histogram | Response:
+        """Return the density of one number or of several."""
+        return cast("Histogram | Response", self._networks[name])
 
     def loss(self, seen: Observed, weight: Tensor) -> Tensor:
         """Return -log p per jet in nats, the weighted mean, given weights [jets]."""
@@ -130,7 +140,8 @@ class Steps:
         losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
         there = np.flatnonzero(seen.photon != LOST)
         ratio = squeezed(log_ratio(seen.photon_energy, photon_energy(scene)), photon_unit(scene))
-        about = np.column_stack([about, before, seen.photon == ELSEWHERE])
+        missing = scene.of_missing(seen.photon == LOST, seen.photon_energy)
+        about = np.column_stack([about, before, missing, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 
     def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: Losses) -> None:
@@ -141,14 +152,15 @@ class Steps:
         scale = tracks.scale(reco / gen.pt)
         wide = np.column_stack([about, seen.neutral])
         losses.respond("scale", squeezed(scale, SCALE), wide, jet, np.flatnonzero(tracks.count > 0))
-        ratio = log_ratio(seen.neutral_energy, scene.had.sums(scene.energy))
-        ratio = squeezed(ratio, NEUTRAL_RATIO)
-        wide = np.column_stack([about, squeezed(scale, SCALE)])
-        losses.respond("neutral_energy", ratio, wide, jet, np.flatnonzero(seen.neutral > 0))
-        several = tracks.several
-        apart = np.log(reco[several] / gen.pt[several]) - scale[scene.had.of[several]]
-        wide = tracks.about(about, seen.neutral, scale, several)
-        losses.respond("deviation", squeezed(apart, FINE), wide, gen.jet[several])
+        known = tracks.energy(scale)
+        ratio = log_ratio(known + seen.neutral_energy, scene.had.sums(scene.energy))
+        ratio = squeezed(ratio, hadron_unit(scene))
+        wide = np.column_stack([about, tracks.known(scale)])
+        losses.respond("cell_energy", ratio, wide, jet, np.flatnonzero(seen.neutral > 0))
+        response = np.where(tracks.inside, reco / gen.pt, 1.0)
+        apart = squeezed(tracks.odds(response) - tracks.odds(), FINE)
+        jets = gen.jet[tracks.several[tracks.parted]]
+        losses.respond("sharing", apart, tracks.about(about, seen.neutral, scale), jets)
         leptons = tracks.leptons
         ratio = squeezed(np.log(reco[leptons] / gen.pt[leptons]), LEPTON)
         losses.respond("lepton", ratio, tracks.of_leptons(leptons), gen.jet[leptons])

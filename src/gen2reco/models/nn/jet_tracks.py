@@ -1,14 +1,22 @@
-"""Tracks of charged hadrons, cell by cell: their common scale, and what they deviate from it by."""
+"""Tracks of charged hadrons, cell by cell: their common scale, and how they share its energy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gen2reco.models.nn.hits import HADRON
-from gen2reco.models.nn.jet_units import SCALE, log_ratio, photon_energy, squeezed
+from gen2reco.models.nn.jet_units import (
+    FARTHEST,
+    SCALE,
+    hadron_unit,
+    log_ratio,
+    photon_energy,
+    squeezed,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,11 +32,16 @@ if TYPE_CHECKING:
 class Tracks:
     """Tracks of charged hadrons, cell by cell, and those of leptons.
 
+    Tracks that share a cell share its energy: the hardest takes a part, the next one a part of the
+    rest, and so on; the softest takes what is left.
+
     Attributes:
         scene: the GEN side.
         inside: which particles are charged hadrons with a track and a cell, bool [particles].
         count: tracks of each cell of hadrons.
-        several: those particles that share their cell with another one, by their place.
+        several: those particles that share their cell with another one, by their place: cell by
+            cell, harder ones first.
+        rank: how many of its cell come before each of them.
         leptons: electrons and muons with a track, and what enters no cell.
     """
 
@@ -36,6 +49,7 @@ class Tracks:
     inside: Flags
     count: Numbers
     several: Index
+    rank: Index
     leptons: Index
 
     @classmethod
@@ -46,20 +60,76 @@ class Tracks:
         count = cells.sums(inside * 1.0)
         several = np.flatnonzero(inside)
         several = several[count[cells.of[several]] > 1]
-        return cls(scene, inside, count, several, np.flatnonzero(found & ~inside))
+        several = several[np.lexsort((-scene.energy[several], cells.of[several]))]
+        of = cells.of[several]
+        rank = np.arange(len(of)) - np.searchsorted(of, of)
+        return cls(scene, inside, count, several, rank, np.flatnonzero(found & ~inside))
+
+    @cached_property
+    def parted(self) -> Index:
+        """Which of `several` take a part: all but the softest of each cell, by place in it."""
+        return np.flatnonzero(self.rank + 1 < self.count[self._cell])
+
+    @cached_property
+    def _cell(self) -> Index:
+        return self.scene.had.of[self.several]
 
     def scale(self, response: Numbers) -> Numbers:
         """Return log(sum of RECO energies over sum of GEN energies) of each cell, 0 without one."""
         energy = self.scene.energy * self.inside
         return log_ratio(self.scene.had.sums(energy * response), self.scene.had.sums(energy))
 
-    def about(self, cells: Numbers, neutral: Index, scale: Numbers, which: Index) -> Numbers:
-        """What is said of tracks that share a cell, given features of cells."""
+    def energy(self, scale: Numbers) -> Numbers:
+        """Return the sum of RECO energies of each cell's tracks, GeV, given the scales."""
+        return self.scene.had.sums(self.scene.energy * self.inside) * np.exp(scale)
+
+    def least(self, scale: Numbers) -> Numbers:
+        """Return log(energy of tracks over GEN energy) of each cell, -inf without tracks.
+
+        That of tracks and neutral hadron together is not below it; in units of `hadron_unit`.
+        """
+        known, total = self.energy(scale), self.scene.had.sums(self.scene.energy)
+        ratio = squeezed(log_ratio(known, total), hadron_unit(self.scene))
+        return np.where(known > 0, ratio, -np.inf)
+
+    def known(self, scale: Numbers) -> Numbers:
+        """What is said of the tracks of each cell once their scale is known, [cells, 2]."""
+        least = np.maximum(self.least(scale), -FARTHEST) / 2.0
+        return np.column_stack([squeezed(scale, SCALE), least])
+
+    def odds(self, response: Numbers | float = 1.0) -> Numbers:
+        """Return log(energy over that of the softer ones in the cell) of each of `parted`."""
+        energy = (self.scene.energy * response)[self.several]
+        softer = np.zeros(len(energy))
+        rest = np.zeros(len(self.scene.had))
+        for rank in range(self.rank.max(initial=-1), -1, -1):
+            rows = np.flatnonzero(self.rank == rank)
+            softer[rows] = rest[self._cell[rows]]
+            rest[self._cell[rows]] += energy[rows]
+        return np.asarray(np.log(energy[self.parted] / softer[self.parted]))
+
+    def shared_out(self, odds: Numbers, scale: Numbers) -> Numbers:
+        """Return RECO over GEN of each of `several`, given the odds of `parted` and the scales."""
+        energy = self.scene.energy
+        part = np.ones(len(self.several))
+        part[self.parted] = 1.0 / (1.0 + np.exp(-odds))
+        rest = self.energy(scale)
+        taken = np.zeros(len(part))
+        for rank in range(self.rank.max(initial=-1) + 1):
+            rows = np.flatnonzero(self.rank == rank)
+            taken[rows] = rest[self._cell[rows]] * part[rows]
+            rest[self._cell[rows]] -= taken[rows]
+        return np.asarray(taken / energy[self.several])
+
+    def about(self, cells: Numbers, neutral: Index, scale: Numbers) -> Numbers:
+        """What is said of `parted`, given features of cells."""
+        which = self.several[self.parted]
         gen, of = self.scene.gen, self.scene.had.of[which]
         seen = self.scene.had.sums(self.scene.energy * self.inside)[of]
         share = self.scene.energy[which] / seen
         own = [share, np.log(share), np.log(gen.pt[which]) / 1.5 - 1.0, neutral[of],
-               squeezed(scale[of], SCALE)]  # fmt: skip
+               squeezed(scale[of], SCALE), self.odds() / 2.0, self.rank[self.parted] / 2.0,
+               (self.count[of] - self.rank[self.parted]) / 2.0 - 1.0]  # fmt: skip
         return np.concatenate([cells[of], np.stack(own, axis=1)], axis=1)
 
     def of_leptons(self, which: Index) -> Numbers:

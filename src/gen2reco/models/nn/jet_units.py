@@ -27,14 +27,16 @@ STANDS_FOR = np.array([211.0, 130.0, 22.0, 11.0, 13.0])
 
 SHIFT, MOVE, AXIS = 2.0, 100.0, 10.0
 """What makes azimuths and displacements numbers of order one."""
-SCALE, FINE, LEPTON, NEUTRAL_RATIO = 0.05, 0.05, 0.05, 0.5
+SCALE, FINE, LEPTON = 0.05, 0.05, 0.05
 """Log ratios of RECO to GEN enter the flows in these units; far tails are compressed."""
 UPWARDS = 0.35
 """Power that compresses log ratios above 0: gently, for what a smooth tail adds there is energy."""
-NOISE_TERM, STOCHASTIC, CONSTANT = 0.4, 0.1, 0.01
-"""Unit of photons' log ratios at energy E (GeV): these over E, over its root, and by itself."""
+OF_PHOTONS, OF_HADRONS = (0.4, 0.1, 0.01), (0.5, 0.8, 0.05)
+"""Unit of log ratios in cells at energy E (GeV): these over E, over its root, and by itself."""
 MOST = 3.0
 """Largest log ratio that is drawn: energy that soft particles cannot have is rare in training."""
+LEAST = 0.1
+"""GeV: a neutral hadron that is there has at least this."""
 FARTHEST = 9.0
 """Compressed numbers beyond this are cut."""
 
@@ -65,8 +67,18 @@ def log_ratio(above: Numbers, below: Numbers) -> Numbers:
 
 def photon_unit(scene: Scene) -> Numbers:
     """Return the unit of photons' log ratios in each cell."""
-    energy = np.maximum(photon_energy(scene), 0.1)
-    return np.sqrt(CONSTANT**2 + STOCHASTIC**2 / energy + (NOISE_TERM / energy) ** 2)
+    return _unit(photon_energy(scene), OF_PHOTONS)
+
+
+def hadron_unit(scene: Scene) -> Numbers:
+    """Return the unit of hadrons' log ratios in each cell."""
+    return _unit(scene.had.sums(scene.energy), OF_HADRONS)
+
+
+def _unit(energy: Numbers, terms: tuple[float, float, float]) -> Numbers:
+    energy = np.maximum(energy, 0.1)
+    noise, stochastic, constant = terms
+    return np.sqrt(constant**2 + stochastic**2 / energy + (noise / energy) ** 2)
 
 
 def squeezed(log_ratio: Numbers, unit: Numbers | float) -> Numbers:
