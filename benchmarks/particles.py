@@ -58,6 +58,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
             "training.epochs": 5,
         },
     ),
+    "set flow matching": ("wjets-particles-flow-matching", {}),
     "particle VAE": ("wjets-particles-vae", {"training.epochs": 80}),
     "particle VAE, mask": (
         "wjets-particles-vae",
