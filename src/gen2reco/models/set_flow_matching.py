@@ -151,14 +151,14 @@ class SetFlowMatching(Model):
         if self.training:
             self.limits.see(gen.kind, gen.energy, seen.outcome, seen.values, numbers)
         values = in_units(seen.values)
-        total = batch.weight.new_zeros(())
+        total, device = batch.weight.new_zeros(()), batch.weight.device
         for which, length in neighbours(tokens.ends, GROUP):
             index, filled = padded(tokens.ends, which, length, len(which))
             rows = self._rows(tokens, index, filled)
-            truth = [in_rows(side, index) for side in (seen.outcome, values, numbers)]
+            truth = [in_rows(side, index, device) for side in (seen.outcome, values, numbers)]
             chance = drawn(*index.shape) if self.training else settled(tokens.jets[which], length)
-            losses = self._losses(rows, truth, chance)
-            total = total + (losses * batch.weight[torch.from_numpy(which)]).sum()
+            losses = self._losses(rows, truth, chance.to(device))
+            total = total + (losses * batch.weight[torch.from_numpy(which).to(device)]).sum()
         most = self.config.most_left
         left = np.minimum(np.bincount(seen.left_jet, minlength=gen.jets), most)
         rest = Losses(self._left(), batch.weight)
@@ -200,7 +200,8 @@ class SetFlowMatching(Model):
             which, length = groups[number]
             index, filled = padded(tokens.ends, which, length, GROUP)
             rows = self._rows(tokens, index, filled)
-            lanes = [in_rows(side, index) for side in (normal, uniform, impossible)]
+            sides = (normal, uniform, impossible)
+            lanes = [in_rows(side, index, condition.device) for side in sides]
             made, numbers = self._respond(rows, *lanes)
             outcome[index[filled]] = made.cpu().numpy()[filled]
             values[index[filled]] = numbers.cpu().numpy()[filled]
@@ -227,7 +228,7 @@ class SetFlowMatching(Model):
             chosen = torch.where(chosen < OUTCOMES, chosen, logits.argmax(-1))
             outcome = torch.where(turn == number, chosen, outcome)
         located, centre, width = networks.locate(encoded, outcome)
-        there = USED[outcome]
+        there = USED.to(outcome.device)[outcome]
 
         def velocity(state: Tensor, time: float) -> Tensor:
             moment = state.new_full((len(state),), time)
@@ -250,14 +251,12 @@ class SetFlowMatching(Model):
         )
 
     def _rows(self, tokens: Tokens, index: Index, filled: NDArray[np.bool_]) -> Padded:
-        return Padded(
-            in_rows(tokens.about, index),
-            in_rows(tokens.place.astype(np.float32), index),
-            in_rows(tokens.partner, index),
-            in_rows(tokens.gen.energy.astype(np.float32), index),
-            in_rows(tokens.group, index),
-            torch.from_numpy(filled),
-        )
+        device = next(self.parameters()).device
+        place, energy = tokens.place.astype(np.float32), tokens.gen.energy.astype(np.float32)
+        sides = (tokens.about, place, tokens.partner, energy, tokens.group)
+        about, where, partner, energies, group = (in_rows(side, index, device) for side in sides)
+        there = torch.from_numpy(filled).to(device)
+        return Padded(about, where, partner, energies, group, there)
 
     def _left(self) -> Steps:
         return Steps(dict(self.left.items()))

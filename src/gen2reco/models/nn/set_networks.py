@@ -88,6 +88,10 @@ class Chance(NamedTuple):
     time: Tensor
     start: Tensor
 
+    def to(self, device: torch.device) -> Chance:
+        """Return the same on a device."""
+        return Chance(*(part.to(device) for part in self))
+
 
 class Encoded(NamedTuple):
     """Tokens that have seen each other.
@@ -106,7 +110,8 @@ class Encoded(NamedTuple):
 
     def sums(self, known: Tensor) -> Tensor:
         """Return logarithms of energies around each token by what is known of their outcomes."""
-        fate = FATES.flatten()[self.rows.group * (OUTCOMES + 1) + known]
+        fates = FATES.flatten().to(known.device)
+        fate = fates[self.rows.group * (OUTCOMES + 1) + known]
         energy = functional.one_hot(fate, 9) * self.rows.energy[..., None]
         total = (self.near @ energy[:, None]).permute(0, 2, 1, 3).flatten(2)
         return torch.log(total.clamp(min=LITTLE)) / 2.0 - 1.0
@@ -180,10 +185,12 @@ class Networks(nn.Module):
         return velocity
 
 
-def in_rows(values: NDArray[Any], index: NDArray[np.int64]) -> Tensor:
+def in_rows(
+    values: NDArray[Any], index: NDArray[np.int64], device: torch.device | None = None
+) -> Tensor:
     """Return values of particles [n, ...] in slots, [jets, slots, ...]; 0 for particle n."""
     nothing = np.zeros((1, *values.shape[1:]), values.dtype)
-    return torch.from_numpy(np.concatenate([values, nothing])[index])
+    return torch.from_numpy(np.concatenate([values, nothing])[index]).to(device)
 
 
 def drawn(jets: int, slots: int) -> Chance:

@@ -29,13 +29,15 @@ RATIOS = torch.tensor([True, False, True, False, False])
 def shrink(pull: Tensor) -> Tensor:
     """Compress far tails: of log ratios above 0 by a power, as asinh elsewhere."""
     above = ((1.0 + pull.clamp(min=0.0)) ** UPWARDS - 1.0) / UPWARDS
-    return torch.where(RATIOS & (pull > 0), above, torch.asinh(pull))
+    return torch.where(RATIOS.to(pull.device) & (pull > 0), above, torch.asinh(pull))
 
 
 def grow(shrunk: Tensor) -> Tensor:
     """Return the pulls that were shrunk, cut at `FARTHEST` widths."""
     above = (1.0 + UPWARDS * shrunk.clamp(min=0.0)) ** (1.0 / UPWARDS) - 1.0
-    pull = torch.where(RATIOS & (shrunk > 0), above, torch.sinh(shrunk.clamp(-9.0, 9.0)))
+    pull = torch.where(
+        RATIOS.to(shrunk.device) & (shrunk > 0), above, torch.sinh(shrunk.clamp(-9.0, 9.0))
+    )
     return pull.clamp(-FARTHEST, FARTHEST)
 
 
