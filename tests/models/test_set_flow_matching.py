@@ -7,7 +7,7 @@ import torch
 
 from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles
-from gen2reco.models.nn.jet_response import REST_NORMALS, REST_UNIFORMS
+from gen2reco.models.nn.set_left import LEFT_NORMALS, LEFT_UNIFORMS
 from gen2reco.models.nn.set_matching import (
     COPIED,
     NO_DEPOSIT,
@@ -55,8 +55,8 @@ def made(model, gen, noise):
 def slot_lanes(model, noise):
     """Views of the random numbers that belong to slots, [jets, slots, lanes]."""
     sizes, most = model.noise, model.config.most_left
-    normal = noise[:, most * REST_NORMALS : sizes.normal]
-    uniform = noise[:, sizes.normal + 1 + most * REST_UNIFORMS :]
+    normal = noise[:, most * LEFT_NORMALS : sizes.normal]
+    uniform = noise[:, sizes.normal + 1 + most * LEFT_UNIFORMS :]
     return (
         normal.reshape(len(noise), model.slots, NORMALS),
         uniform.reshape(len(noise), model.slots, UNIFORMS),
@@ -140,7 +140,7 @@ def test_padding_changes_nothing(model):
     wide = built(toy.SLOTS + 25)
     wide.load_state_dict(model.state_dict())
     narrow_noise, wide_noise = toy.noise(model, 80), toy.noise(wide, 80)
-    head, tail = SMALL.most_left * REST_NORMALS, 1 + SMALL.most_left * REST_UNIFORMS
+    head, tail = SMALL.most_left * LEFT_NORMALS, 1 + SMALL.most_left * LEFT_UNIFORMS
     first, second = model.noise.normal, wide.noise.normal
     wide_noise[:, :head] = narrow_noise[:, :head]
     wide_noise[:, second : second + tail] = narrow_noise[:, first : first + tail]

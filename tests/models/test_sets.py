@@ -124,6 +124,24 @@ def test_jets_come_by_falling_pt_and_hold_what_particles_are(model):
     np.testing.assert_array_equal(out[there][:, 4] == 0, neutral)
 
 
+def test_what_the_hardest_jet_does_not_hold_is_left_out(model):
+    gen, noise = toy.gen_jets(200, 15), toy.noise(model, 200)
+    all_of_it = drawn(model, gen, noise)
+    model.config = model.config.model_copy(update={"radius": 0.3})
+    jets = drawn(model, gen, noise)
+    fewer = (jets[..., 0] > 0).sum(1) < (all_of_it[..., 0] > 0).sum(1)
+    assert fewer.mean() > 0.1
+    np.testing.assert_array_equal(jets[~fewer], all_of_it[~fewer])
+    for jet in range(200):
+        kept = {tuple(row) for row in jets[jet] if row[0] > 0}
+        assert kept <= {tuple(row) for row in all_of_it[jet]}
+        rows = np.array(sorted(kept))
+        phi = np.angle((rows[:, 0] * np.exp(1j * rows[:, 2])).sum())
+        apart = np.hypot(rows[:, 1] - (rows[:, 0] * rows[:, 1]).sum() / rows[:, 0].sum(),
+                         np.angle(np.exp(1j * (rows[:, 2] - phi))))  # fmt: skip
+        assert apart.max() < 0.6
+
+
 def test_tracks_keep_the_direction_of_their_particle(model):
     gen = toy.gen_jets(60, 8)
     out = drawn(model, gen, toy.noise(model, 60))

@@ -22,14 +22,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from gen2reco.models.nn.hits import ELECTRON, NEUTRAL, PHOTON, Particles
-from gen2reco.models.nn.jet_response import REST_NORMALS, REST_UNIFORMS, Draws
-from gen2reco.models.nn.jet_simulation import draw_left, in_slots, together, uncharged
-from gen2reco.models.nn.jet_steps import STEPS, Losses, Step, Steps, of_left
 from gen2reco.models.nn.jet_units import STANDS_FOR, turn_back
 from gen2reco.models.nn.particle_networks import HEADS
+from gen2reco.models.nn.set_left import LEFT_NORMALS, LEFT_UNIFORMS, Left
 from gen2reco.models.nn.set_matching import (
     DEPOSIT,
     NO_TRACK,
@@ -61,7 +59,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.jet_simulation import Made
+    from gen2reco.models.nn.set_left import Made
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -76,8 +74,6 @@ NORMALS, UNIFORMS = NUMBERS, 2
 """Random numbers of each slot."""
 GROUP = 32
 """Jets per call of the networks; products of another size may round differently (last bit)."""
-LEFT = ("left", "left_type", "left_momentum")
-"""Steps that the particles that are left over share with the family `sets`."""
 
 
 class SetFlowMatchingConfig(ModelConfig):
@@ -121,21 +117,15 @@ class SetFlowMatching(Model):
         self.rounds, self.steps, self.solver = config.rounds, config.steps, config.solver
         self.networks = Networks(OF_TOKEN, config.width, config.blocks)
         self.limits = Limits()
-        build = {"hidden": config.hidden, "couplings": 2, "bins": 8, "most": config.most_left}
-        self.left = nn.ModuleDict()
-        for name in LEFT:
-            known = STEPS[name]
-            features = OF_JET + (known.features - STEPS["left"].features)
-            step = Step(features, known.targets, known.classes)
-            self.left[name] = step.build(**build)  # type: ignore[arg-type]
+        self.left = Left(OF_JET, config.most_left, config.hidden)
 
     @property
     def noise(self) -> Noise:
         """Those of what is left in a jet first, then those of every slot."""
         left = self.config.most_left
         return Noise(
-            normal=left * REST_NORMALS + self.slots * NORMALS,
-            uniform=1 + left * REST_UNIFORMS + self.slots * UNIFORMS,
+            normal=left * LEFT_NORMALS + self.slots * NORMALS,
+            uniform=1 + left * LEFT_UNIFORMS + self.slots * UNIFORMS,
         )
 
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:  # noqa: ARG002  (only one)
@@ -159,11 +149,10 @@ class SetFlowMatching(Model):
             chance = drawn(*index.shape) if self.training else settled(tokens.jets[which], length)
             losses = self._losses(rows, truth, chance.to(device))
             total = total + (losses * batch.weight[torch.from_numpy(which).to(device)]).sum()
-        most = self.config.most_left
-        left = np.minimum(np.bincount(seen.left_jet, minlength=gen.jets), most)
-        rest = Losses(self._left(), batch.weight)
-        of_left(rest, tokens.jets, left, seen.left_jet, seen.left_kind, seen.left_momentum)
-        return (total + torch.stack(rest.found).sum()) / batch.weight.sum()
+        rest = self.left.loss(
+            tokens.jets, batch.weight, seen.left_jet, seen.left_kind, seen.left_momentum
+        )
+        return (total + rest) / batch.weight.sum()
 
     def _losses(self, rows: Padded, truth: Sequence[Tensor], chance: Chance) -> Tensor:
         """Return the losses of jets; `truth`: outcomes, numbers, and which numbers there are."""
@@ -188,11 +177,13 @@ class SetFlowMatching(Model):
         fields = self._fields(condition)
         filling = (fields == FILLING).all(axis=2)
         gen = Particles.of(np.where(filling[..., None], np.float32(0.0), fields))
-        tokens, draws = Tokens(gen), self._draws(noise)
+        tokens, (normals, uniforms) = Tokens(gen), self._draws(noise)
         outcome = np.zeros(len(gen.jet), np.int64)
         values = np.zeros((len(gen.jet), NUMBERS))
-        normal = draws.normal[gen.jet, gen.slot].astype(np.float32)
-        uniform = draws.uniform[gen.jet, gen.slot].astype(np.float32)
+        normal, uniform = (
+            lanes.reshape(len(fields), self.slots, -1)[gen.jet, gen.slot].astype(np.float32)
+            for lanes in (normals[1], uniforms[1])
+        )
         impossible = self.limits.impossible(gen.kind)
         groups = list(buckets(tokens.ends, GROUP))
 
@@ -208,10 +199,11 @@ class SetFlowMatching(Model):
 
         over_blocks(work, len(groups), 1)
         values = self.limits.keep(gen.kind, gen.energy, values * UNITS)
-        made = [*_particles(gen, outcome, values)]
-        made.append(draw_left(self._left(), tokens.jets, tokens.axis, draws))
-        out = in_slots(together(made), len(condition), self.slots).reshape(len(condition), -1)
-        return torch.from_numpy(out).to(condition.device)
+        left = self.left.draw(tokens.jets, tokens.axis, normals[0], uniforms[0])
+        sides = zip(*_particles(gen, outcome, values), left, strict=True)
+        jet, *columns = (np.concatenate(side) for side in sides)
+        out = _in_slots(jet, np.stack(columns, axis=1), len(fields), self.slots)
+        return torch.from_numpy(out.reshape(len(fields), -1)).to(condition.device)
 
     def _respond(
         self, rows: Padded, normal: Tensor, uniform: Tensor, impossible: Tensor
@@ -237,17 +229,14 @@ class SetFlowMatching(Model):
         end = integrate(velocity, normal, self.steps, self.solver)
         return outcome, (centre + width * grow(end)) * there
 
-    def _draws(self, noise: Tensor) -> Draws:
-        jets, left, sizes = len(noise), self.config.most_left, self.noise
+    def _draws(self, noise: Tensor) -> tuple[list[Numbers], list[Numbers]]:
+        """Return normal and uniform numbers, those of what is left and those of slots."""
+        left, sizes = self.config.most_left, self.noise
         lanes = noise.detach().cpu().numpy().astype(np.float64)
         normal, uniform = np.split(lanes, [sizes.normal], axis=1)
-        first, second = left * REST_NORMALS, 1 + left * REST_UNIFORMS
-        return Draws(
-            normal[:, first:].reshape(jets, self.slots, NORMALS),
-            uniform[:, second:].reshape(jets, self.slots, UNIFORMS),
-            uniform[:, 0],
-            normal[:, :first].reshape(jets, left, REST_NORMALS),
-            uniform[:, 1:second].reshape(jets, left, REST_UNIFORMS),
+        return (
+            np.split(normal, [left * LEFT_NORMALS], axis=1),
+            np.split(uniform, [1 + left * LEFT_UNIFORMS], axis=1),
         )
 
     def _rows(self, tokens: Tokens, index: Index, filled: NDArray[np.bool_]) -> Padded:
@@ -257,9 +246,6 @@ class SetFlowMatching(Model):
         about, where, partner, energies, group = (in_rows(side, index, device) for side in sides)
         there = torch.from_numpy(filled).to(device)
         return Padded(about, where, partner, energies, group, there)
-
-    def _left(self) -> Steps:
-        return Steps(dict(self.left.items()))
 
     def _fields(self, side: Tensor) -> NDArray[np.float32]:
         return side.detach().cpu().numpy().reshape(len(side), self.slots, FIELDS)
@@ -275,7 +261,18 @@ def _particles(gen: Particles, outcome: Index, values: Numbers) -> tuple[Made, M
     there = np.flatnonzero(outcome % 2 == DEPOSIT)
     energy = gen.energy[there] * np.exp(values[there, 2])
     eta, phi = gen.eta[there] + values[there, 3], gen.phi[there] + values[there, 4]
-    deposits = uncharged(gen.jet[there], energy, eta, phi, NEUTRAL)
     bright = np.isin(gen.kind[there], (PHOTON, ELECTRON))
-    code = np.where(bright, STANDS_FOR[PHOTON], deposits[4])
-    return tracks, (*deposits[:4], code, deposits[5])
+    code = np.where(bright, STANDS_FOR[PHOTON], STANDS_FOR[NEUTRAL])
+    place = (energy / np.cosh(eta), eta, turn_back(phi))
+    return tracks, (gen.jet[there], *place, code, np.zeros(len(there)))
+
+
+def _in_slots(jet: Index, fields: Numbers, jets: int, slots: int) -> NDArray[np.float32]:
+    """Return constituents [jets, slots, FIELDS] by falling pt, the hardest of too many."""
+    out = np.zeros((jets, slots, FIELDS), np.float32)
+    order = np.lexsort((-fields[:, 0], jet))
+    jet, fields = jet[order], fields[order]
+    place = np.arange(len(jet)) - np.searchsorted(jet, jet)
+    kept = place < slots
+    out[jet[kept], place[kept]] = fields[kept]
+    return out

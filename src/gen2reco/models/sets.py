@@ -7,12 +7,12 @@ cell. So p(RECO | GEN) is a product over the jet's particles and cells:
 1. each charged GEN particle is lost, found, or found with another azimuth;
 2. each cell that photons and electrons enter gives a photon or none, and its energy;
 3. each cell that hadrons enter gives a neutral hadron or none, given the tracks of 1; then come
-   the common scale of its tracks, the energy of the neutral hadron, and how each track deviates
-   from the common scale;
+   the common scale of its tracks, the energy of the neutral hadron, and how tracks share theirs;
 4. what is left in RECO (particles that GEN's list does not hold, decays in flight) is a number of
    particles per jet and their types and momenta.
 
-Classifiers and spline flows learn every step, given energies, counts and place of particle or cell.
+Classifiers, histograms and flows learn every step, given energies, counts and place of particle or
+cell. Which particles end up in the jet is up to the jet: what is made is clustered once more.
 Neutral particles lie anywhere within their cell. The grid of cells and the solenoid are settings;
 nothing else is known of the detector. Particles come in any order: random numbers belong to the
 slot of a GEN particle (of a cell: that of its most energetic one), and all else is sums.
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -30,14 +31,14 @@ from gen2reco.models.nn.calorimeter import Detector, Grid, Ring, Tracker
 from gen2reco.models.nn.hits import Particles
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS, Draws
-from gen2reco.models.nn.jet_simulation import in_slots, simulate
+from gen2reco.models.nn.jet_simulation import simulate
 from gen2reco.models.nn.jet_steps import STEPS, Steps
+from gen2reco.models.nn.jet_units import masses
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
+from gen2reco.rows.clustering import in_hardest_jet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
 Width = Annotated[int, Field(ge=1)]
 
@@ -64,6 +65,12 @@ class SetsConfig(ModelConfig):
     together: bool = Field(
         True, description="particles of one decay know of each other; off: all are independent"
     )
+    radius: float | None = Field(
+        None,
+        gt=0,
+        description="of the anti-kT jets that rows are: what is made is clustered once more, and"
+        " what the hardest jet does not hold is left out; without: all is kept",
+    )
     hidden: tuple[Width, ...] = Field(
         (64, 64), min_length=1, description="widths of the hidden layers of every network"
     )
@@ -86,7 +93,7 @@ class Sets(Model):
         self.config, self.shape = config, shape
         self.slots = shape.slots
         grids = (Grid(config.electromagnetic), Grid(config.hadronic))
-        self.detector = Detector(grids, config.tracker, config.together)
+        self.detector = Detector(grids, config.tracker, config.together, config.radius)
         self.steps = nn.ModuleDict(
             {
                 name: step.build(
@@ -119,8 +126,18 @@ class Sets(Model):
             noise.detach().cpu().numpy(), self.config.most_left, self.noise, self.slots
         )
         made = simulate(self._steps(), gen, draws, self.detector)
-        out = in_slots(made, len(condition), self.slots).reshape(len(condition), -1)
-        return torch.from_numpy(out).to(condition.device)
+        out = np.zeros((len(condition), self.slots, FIELDS), np.float32)
+        jet, fields = made[0], np.stack(made[1:], axis=1)
+        order = np.lexsort((-fields[:, 0], jet))
+        jet, fields = jet[order], fields[order]
+        if self.config.radius is not None:
+            pt, eta, phi, pdg_id, _ = fields.T
+            inside = in_hardest_jet(jet, pt, eta, phi, masses(pdg_id), self.config.radius)
+            jet, fields = jet[inside], fields[inside]
+        place = np.arange(len(jet)) - np.searchsorted(jet, jet)
+        kept = place < self.slots
+        out[jet[kept], place[kept]] = fields[kept]
+        return torch.from_numpy(out.reshape(len(out), -1)).to(condition.device)
 
     def _steps(self) -> Steps:
         steps: Mapping[str, nn.Module] = dict(self.steps.items())

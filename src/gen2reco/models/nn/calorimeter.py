@@ -115,8 +115,10 @@ class Detector:
         grids: cells that photons and electrons enter, and cells that hadrons enter.
         tracker: the solenoid in front of them.
         together: whether particles of one decay know of each other.
+        radius: of the anti-kT jets that rows are; None where they are none.
     """
 
     grids: tuple[Grid, Grid]
     tracker: Tracker
     together: bool = True
+    radius: float | None = None

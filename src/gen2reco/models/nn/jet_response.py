@@ -28,8 +28,10 @@ BLOCK = 4096
 
 NORMALS, UNIFORMS = 7, 7
 """Random numbers of each slot."""
-REST_NORMALS, REST_UNIFORMS = 3, 2
-"""Random numbers of each particle that belongs to no GEN particle."""
+TRIES = 3
+"""How often a particle that belongs to no GEN particle is drawn until it is inside of its jet."""
+REST_NORMALS, REST_UNIFORMS = 3 * TRIES, 2
+"""Random numbers of each of them."""
 
 
 class Choice(nn.Module):

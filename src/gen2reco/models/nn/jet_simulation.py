@@ -8,6 +8,7 @@ import numpy as np
 
 from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON, Particles
 from gen2reco.models.nn.jet_features import Scene
+from gen2reco.models.nn.jet_response import TRIES
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import (
     AXIS,
@@ -45,25 +46,12 @@ if TYPE_CHECKING:
 def simulate(steps: Steps, gen: Particles, draws: Draws, detector: Detector) -> Made:
     """Return RECO particles: jet, pt, eta, phi, pdgId, charge of each."""
     scene = Scene.of(gen, detector)
-    made = [*_draw_tracks(steps, scene, draws, detector.grids)]
-    made.append(draw_left(steps, scene.jets, scene.axis, draws))
-    return together(made)
+    made = _joined(_draw_tracks(steps, scene, draws, detector.grids))
+    return _joined([made, _draw_left(steps, scene, draws, made, detector.radius)])
 
 
-def together(made: list[Made]) -> Made:
-    """Return all of several lists of particles."""
+def _joined(made: list[Made]) -> Made:
     return cast("Made", tuple(np.concatenate(columns) for columns in zip(*made, strict=True)))
-
-
-def in_slots(made: Made, jets: int, slots: int) -> NDArray[np.float32]:
-    """Return constituents [jets, slots, 5] by falling pt, the hardest if there are too many."""
-    out = np.zeros((jets, slots, len(made) - 1), np.float32)
-    order = np.lexsort((-made[1], made[0]))
-    jet, fields = made[0][order], np.stack(made[1:], axis=1)[order]
-    place = np.arange(len(jet)) - np.searchsorted(jet, jet)
-    kept = place < slots
-    out[jet[kept], place[kept]] = fields[kept]
-    return out
 
 
 def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Grid]) -> list[Made]:
@@ -123,7 +111,7 @@ def _draw_photons(
         )
         drawn = steps.response("photon_energy").draw(wide, normal[of_round, 3:4])[:, 0]
         energy[rows] = photon_energy(scene)[rows] * ratio_of(drawn, photon_unit(scene)[rows])
-    made = uncharged(scene.em.jet[there], energy[there], eta, phi, PHOTON)
+    made = _neutral(scene.em.jet[there], energy[there], eta, phi, PHOTON)
     return made, outcome == LOST
 
 
@@ -151,7 +139,7 @@ def _draw_neutrals(
     energy = cells.sums(scene.energy)[there] * ratio_of(drawn, hadron_unit(scene)[there])
     energy = np.maximum(energy - tracks.energy(scale)[there], LEAST)
     eta, phi = grid.direction(cells.cell[there], uniform[there, 5], uniform[there, 6])
-    made = uncharged(cells.jet[there], energy, eta, phi, NEUTRAL)
+    made = _neutral(cells.jet[there], energy, eta, phi, NEUTRAL)
 
     response = np.ones(len(gen.jet))
     inside = found & (gen.kind == HADRON) & (cells.of >= 0)
@@ -167,28 +155,44 @@ def _draw_neutrals(
     return made, response
 
 
-def draw_left(steps: Steps, jets: Numbers, axes: tuple[Numbers, Numbers], draws: Draws) -> Made:
-    """Draw what belongs to no GEN particle, from what is said of each jet and from its axis."""
-    number = steps.choice("left").draw(jets, draws.left)
-    jet = np.repeat(np.arange(len(jets)), number)
+def _draw_left(steps: Steps, scene: Scene, draws: Draws, made: Made, radius: float | None) -> Made:
+    """Return what belongs to no GEN particle, inside of the jet that the others make."""
+    number = steps.choice("left").draw(scene.jets, draws.left)
+    jet = np.repeat(np.arange(scene.gen.jets), number)
     place = np.arange(len(jet)) - np.repeat(np.cumsum(number) - number, number)
-    about = jets[jet]
+    about = scene.jets[jet]
     normal, uniform = draws.left_normal[jet, place], draws.left_uniform[jet, place]
     kind = steps.choice("left_type").draw(about, uniform[:, 0])
     wide = np.concatenate([about, one_hot(kind)], axis=1)
-    drawn = steps.response("left_momentum").draw(wide, normal)
-    pt = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
-    eta, phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
+    pt, eta, phi = np.zeros((3, len(jet)))
+    outside = np.arange(len(jet))
+    for attempt in range(TRIES if radius else 1):
+        lanes = normal[outside, 3 * attempt : 3 * attempt + 3]
+        drawn = steps.response("left_momentum").draw(wide[outside], lanes)
+        pt[outside] = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
+        near_eta, near_phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
+        eta[outside] = near_eta + scene.axis[0][jet[outside]]
+        phi[outside] = turn_back(near_phi + scene.axis[1][jet[outside]])
+        if radius:
+            apart = _from_axis(made, scene.gen.jets, jet, eta, phi)
+            outside = np.flatnonzero(apart > radius)
     charged = (kind != NEUTRAL) & (kind != PHOTON)
     charge = np.where(charged, np.where(uniform[:, 1] < 0.5, -1.0, 1.0), 0.0)
     # Leptons of negative charge have a positive pdgId, hadrons a negative one.
     sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
-    axis = (axes[0][jet], axes[1][jet])
-    return jet, pt, eta + axis[0], turn_back(phi + axis[1]), sign * STANDS_FOR[kind], charge
+    return jet, pt, eta, phi, sign * STANDS_FOR[kind], charge
 
 
-def uncharged(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:
-    """Return particles without charge of a type."""
+def _from_axis(made: Made, jets: int, jet: Index, eta: Numbers, phi: Numbers) -> Numbers:
+    """Return the distance of particles from the axis of the jets that others make."""
+    of, pt, angle = made[0], made[1], made[3]
+    waves = (np.cos(angle), np.sin(angle), np.sinh(made[2]))
+    px, py, pz = (np.bincount(of, pt * wave, jets)[jet] for wave in waves)
+    axis = np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
+    return np.hypot(eta - axis[0], turn_back(phi - axis[1]))
+
+
+def _neutral(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:
     pdg_id = np.full(len(jet), STANDS_FOR[kind])
     return jet, energy / np.cosh(eta), eta, turn_back(phi), pdg_id, np.zeros(len(jet))
 

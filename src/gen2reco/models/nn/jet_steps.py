@@ -116,26 +116,30 @@ class Steps:
         outcome[scene.charged] = seen.track
         reco = np.zeros(len(gen.jet))
         reco[scene.charged] = seen.pt
-        losses = Losses(self, weight)
+        losses = _Losses(self, weight)
         self._of_tracks(seen, outcome, losses)
         self._of_photons(seen, outcome != LOST, losses)
         self._of_hadrons(seen, outcome != LOST, reco, losses)
-        of_left(losses, scene.jets, seen.left, seen.left_jet, seen.left_kind, seen.left_momentum)
+        self._of_left(seen, losses)
         return torch.stack(losses.found).sum() / weight.sum()
 
-    def _of_tracks(self, seen: Observed, outcome: Index, losses: Losses) -> None:
+    def _of_tracks(self, seen: Observed, outcome: Index, losses: _Losses) -> None:
         scene = seen.scene
         about, jet = scene.of_tracks(scene.charged), scene.gen.jet[scene.charged]
         kin = scene.of_siblings(scene.charged, outcome)
-        losses.choose("track", np.concatenate([about, kin], axis=1), seen.track, jet)
+        inside = scene.distance[scene.charged] < scene.inside
+        wide = np.concatenate([about, kin], axis=1)
+        losses.choose("track", wide, seen.track, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.track == ELSEWHERE)
         losses.respond("turn", shrunk(seen.turn), about, jet, beside)
 
-    def _of_photons(self, seen: Observed, found: Flags, losses: Losses) -> None:
+    def _of_photons(self, seen: Observed, found: Flags, losses: _Losses) -> None:
         scene = seen.scene
         about, jet = scene.of_em(found), scene.em.jet
         before = scene.of_before(seen.photon)
-        losses.choose("photon", np.concatenate([about, before], axis=1), seen.photon, jet)
+        inside = scene.em_distance < scene.inside
+        wide = np.concatenate([about, before], axis=1)
+        losses.choose("photon", wide, seen.photon, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.photon == ELSEWHERE)
         losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
         there = np.flatnonzero(seen.photon != LOST)
@@ -144,10 +148,11 @@ class Steps:
         about = np.column_stack([about, before, missing, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 
-    def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: Losses) -> None:
+    def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: _Losses) -> None:
         scene, gen = seen.scene, seen.scene.gen
         about, jet = scene.of_had(found, seen.photon == LOST), scene.had.jet
-        losses.choose("neutral", about, seen.neutral, jet)
+        inside = scene.had_distance < scene.inside
+        losses.choose("neutral", about, seen.neutral, jet, np.flatnonzero(inside))
         tracks = Tracks.of(scene, found)
         scale = tracks.scale(reco / gen.pt)
         wide = np.column_stack([about, seen.neutral])
@@ -165,37 +170,29 @@ class Steps:
         ratio = squeezed(np.log(reco[leptons] / gen.pt[leptons]), LEPTON)
         losses.respond("lepton", ratio, tracks.of_leptons(leptons), gen.jet[leptons])
 
-
-def of_left(
-    losses: Losses, jets: Numbers, number: Index, jet: Index, kind: Index, momentum: Numbers
-) -> None:
-    """Add the losses of what belongs to no GEN particle.
-
-    Args:
-        losses: where to.
-        jets: what is said of each jet, [jets, features].
-        number: of such particles, [jets].
-        jet: of each of them, [n].
-        kind: its type.
-        momentum: its pt, and eta and phi relative to the axis, [n, 3].
-    """
-    losses.choose("left", jets, number, np.arange(len(jets)))
-    about = jets[jet]
-    losses.choose("left_type", about, kind, jet)
-    wide = np.concatenate([about, one_hot(kind)], axis=1)
-    losses.respond("left_momentum", compressed(momentum), wide, jet)
+    def _of_left(self, seen: Observed, losses: _Losses) -> None:
+        scene = seen.scene
+        losses.choose("left", scene.jets, seen.left, np.arange(scene.gen.jets))
+        about = scene.jets[seen.left_jet]
+        losses.choose("left_type", about, seen.left_kind, seen.left_jet)
+        wide = np.concatenate([about, one_hot(seen.left_kind)], axis=1)
+        losses.respond("left_momentum", compressed(seen.left_momentum), wide, seen.left_jet)
 
 
-class Losses:
+class _Losses:
     """Losses of all steps, sums over rows with the weights of their jets."""
 
     def __init__(self, steps: Steps, weight: Tensor) -> None:
         self._steps, self._weight = steps, weight
         self.found: list[Tensor] = []
 
-    def choose(self, name: str, features: Numbers, chosen: Index, jet: Index) -> None:
-        """Add the loss of a classifier."""
-        self.found.append(self._steps.choice(name).loss(features, chosen, self._of(jet)))
+    def choose(
+        self, name: str, features: Numbers, chosen: Index, jet: Index, which: Index | None = None
+    ) -> None:
+        """Add the loss of a classifier, for some of the rows."""
+        rows = np.arange(len(features)) if which is None else which
+        loss = self._steps.choice(name).loss(features[rows], chosen[rows], self._of(jet[rows]))
+        self.found.append(loss)
 
     def respond(
         self, name: str, target: Numbers, features: Numbers, jet: Index, which: Index | None = None

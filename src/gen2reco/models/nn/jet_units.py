@@ -24,6 +24,11 @@ LOST, FOUND, ELSEWHERE = range(3)
 KINDS = 5
 STANDS_FOR = np.array([211.0, 130.0, 22.0, 11.0, 13.0])
 """pdgId of what belongs to no GEN particle, by type; charged hadrons count as pions."""
+MASSES = {
+    11: 0.000511, 13: 0.10566, 211: 0.13957, 321: 0.49368, 2212: 0.93827, 3112: 1.19745,
+    3222: 1.18937, 3312: 1.32171, 3334: 1.67245,
+}  # fmt: skip
+"""GeV, by |pdgId|; what calorimeters see has none."""
 
 SHIFT, MOVE, AXIS = 2.0, 100.0, 10.0
 """What makes azimuths and displacements numbers of order one."""
@@ -46,6 +51,12 @@ def photon_energy(scene: Scene) -> Numbers:
     photons = scene.em.sums(scene.energy * (scene.gen.kind == PHOTON))
     electrons = scene.em.sums(scene.energy * (scene.gen.kind == ELECTRON))
     return np.asarray(np.where(photons > 0, photons, electrons))
+
+
+def masses(pdg_id: Numbers) -> Numbers:
+    """Return the mass of each particle, GeV."""
+    kinds = np.abs(pdg_id)
+    return np.select([kinds == kind for kind in MASSES], list(MASSES.values()), 0.0)
 
 
 def one_hot(kind: Index) -> Numbers:

@@ -24,6 +24,8 @@ PION, PROTON, KAON_SHORT, LAMBDA = 0.13957, 0.93827, 0.49761, 1.11568
 """Masses in GeV."""
 CLOSE = 0.03
 """A pair within this of a mass, in GeV, is taken for its decay."""
+ROUNDED = 1e-4
+"""Of a pair's energy: what stored momenta leave unknown of its mass."""
 REACH = 0.05
 """Cells within this distance look at each other."""
 
@@ -71,6 +73,20 @@ class Siblings:
             partner, np.where(paired, off, 0.0), np.where(paired, energy + other, 0.0),
             paired & softer, paired & (proton | proton[partner]),
         )  # fmt: skip
+
+    @property
+    def unlikely(self) -> Numbers:
+        """How far off masses are on a scale of what rounded momenta explain, 0 without a partner.
+
+        The logarithm: momenta are stored to some 10^-4, which an energy turns into a mass.
+        """
+        off = self.off / np.where(self.partner >= 0, self.energy, 1.0)
+        return np.where(self.partner >= 0, np.log10(off / ROUNDED + 0.01), 0.0)
+
+    @property
+    def sure(self) -> NDArray[np.bool_]:
+        """Which particles are one of a pair whose mass is right up to rounding."""
+        return (self.partner >= 0) & (self.off < ROUNDED * self.energy)
 
 
 @njit(cache=True, nogil=True)
