@@ -19,7 +19,7 @@ from gen2reco.models.nn.hits import (
     Particles,
     enter,
 )
-from gen2reco.models.nn.relatives import Chain, Siblings
+from gen2reco.models.nn.relatives import Chain, Siblings, Sigmas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50
 """Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
 
 OF_JET, OF_TRACK, OF_EM, OF_HAD = (
-    7, 19 + len(ETA_STEPS) + len(PT_STEPS), 14 + len(ETA_STEPS), 18 + len(ETA_STEPS),
+    7, 23 + len(ETA_STEPS) + len(PT_STEPS), 16 + len(ETA_STEPS), 20 + len(ETA_STEPS),
 )  # fmt: skip
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
@@ -102,6 +102,11 @@ class Scene:
     def siblings(self) -> Siblings:
         """Charged particles that probably come from the same decay."""
         return Siblings.of(self.gen, known=self.together)
+
+    @cached_property
+    def sigmas(self) -> Sigmas:
+        """Charged pions and neutrons that probably come from the same decay."""
+        return Sigmas.of(self.gen, known=self.together)
 
     @cached_property
     def chain(self) -> Chain:
@@ -169,7 +174,7 @@ class Scene:
         total = np.append(had.sums(self.energy), 0.0)[cell]
         count = np.append(had.sums(np.ones(len(gen.jet))), 0.0)[cell]
         energy, species = self.energy[which], np.abs(gen.pdg_id[which])
-        jets, kin = self.jets[gen.jet[which]], self.siblings
+        jets, kin, sigmas = self.jets[gen.jet[which]], self.siblings, self.sigmas
         numbers = np.stack(
             [
                 _log(gen.pt[which]) / 1.5 - 1.0,
@@ -190,6 +195,10 @@ class Scene:
                 kin.unlikely[which],
                 np.where(kin.energy[which] > 0, _log(kin.energy[which]) / 2.0 - 1.0, 0.0),
                 _log(gen.pt[which] / 0.2) / 2.0 - 1.5,
+                sigmas.unlikely[which],
+                _log(sigmas.energy[which]) / 2.0 - 1.0,
+                _log(sigmas.beside[which]) / 2.0,
+                jets[:, 3],
             ],
             axis=1,
         )
@@ -267,6 +276,8 @@ class Scene:
                 jets[:, 1],
                 _log(self.around(cells, energy * photon, NEAR_EM)) / 2.0 - 1.0,
                 np.abs(gen.eta[lead]) > 2.9,
+                np.log(self.sigmas.beside[lead] + 0.01) / 2.0,
+                jets[:, 3],
             ],
             axis=1,
         )
@@ -283,6 +294,8 @@ class Scene:
         charged = gen.kind == HADRON
         # Where both of a pair have no track, their energy is mostly lost too.
         gone = self.siblings.sure & ~found & ~found[self.siblings.partner]
+        gone |= self.sigmas.sure & ~found
+        along = self.sigmas.taken_along(charged & ~found)
         tracks = energy * (charged & found)
         total, seen = cells.sums(energy), cells.sums(tracks)
         count = cells.sums((charged & found) * 1.0)
@@ -307,6 +320,8 @@ class Scene:
                 jets[:, 1],
                 _log(self.around(cells, energy, NEAR_HAD)) / 2.0 - 1.0,
                 _log(self._in_front(self.em.sums(energy) * dark)) / 2.0,
+                _log(cells.sums(energy * along)) / 1.5,
+                jets[:, 3],
             ],
             axis=1,
         )

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
 
-PION, PROTON, KAON_SHORT, LAMBDA = 0.13957, 0.93827, 0.49761, 1.11568
+PION, PROTON, NEUTRON = 0.13957, 0.93827, 0.93957
+KAON_SHORT, LAMBDA, SIGMA = 0.49761, 1.11568, (1.18937, 1.19745)
 """Masses in GeV."""
 CLOSE = 0.03
 """A pair within this of a mass, in GeV, is taken for its decay."""
 ROUNDED = 1e-4
 """Of a pair's energy: what stored momenta leave unknown of its mass."""
+SURE = 2e-5
+"""The same where there are many wrong pairs."""
+FAR = 100.0
 REACH = 0.05
 """Cells within this distance look at each other."""
 
@@ -57,10 +61,7 @@ class Siblings:
         proton = np.abs(gen.pdg_id) == 2212
         hadron = (gen.kind == HADRON) & (proton | (np.abs(gen.pdg_id) == 211))
         mass = np.where(proton, PROTON, PION)
-        vectors = [
-            gen.pt * np.cos(gen.phi), gen.pt * np.sin(gen.phi), gen.pt * np.sinh(gen.eta),
-        ]  # fmt: skip
-        momentum = np.stack(vectors, axis=1)
+        momentum = _momenta(gen)
         energy = np.sqrt((momentum**2).sum(axis=1) + mass**2)
         if known:
             _pairs(ends, momentum, energy, np.where(hadron, gen.charge, 0.0), proton, best, off)
@@ -76,17 +77,87 @@ class Siblings:
 
     @property
     def unlikely(self) -> Numbers:
-        """How far off masses are on a scale of what rounded momenta explain, 0 without a partner.
-
-        The logarithm: momenta are stored to some 10^-4, which an energy turns into a mass.
-        """
-        off = self.off / np.where(self.partner >= 0, self.energy, 1.0)
-        return np.where(self.partner >= 0, np.log10(off / ROUNDED + 0.01), 0.0)
+        """How far off masses are, see `_unlikely`; 0 without a partner."""
+        return np.where(self.partner >= 0, _unlikely(self.off, self.energy), 0.0)
 
     @property
     def sure(self) -> NDArray[np.bool_]:
         """Which particles are one of a pair whose mass is right up to rounding."""
         return (self.partner >= 0) & (self.off < ROUNDED * self.energy)
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmas:
+    """Charged pions and neutrons that have the mass of a Sigma.
+
+    Attributes:
+        partner: the neutron of each charged pion, int64 [particles], -1 for none.
+        off: distance of their mass from the nearer one of the two Sigmas, GeV.
+        energy: of both, GeV; 0 without a partner.
+        beside: transverse momentum in GeV of each particle with respect to the nearest neutron,
+            nearest in that; `FAR` without one.
+    """
+
+    partner: Index
+    off: Numbers
+    energy: Numbers
+    beside: Numbers
+
+    @classmethod
+    def of(cls, gen: Particles, *, known: bool = True) -> Sigmas:
+        """Find the pairs; none where they are not to be known."""
+        ends = np.searchsorted(gen.jet, np.arange(gen.jets + 1))
+        kinds = np.abs(gen.pdg_id)
+        neutron, pion = kinds == 2112, kinds == 211
+        momentum = _momenta(gen)
+        size = np.sqrt((momentum**2).sum(axis=1))
+        energy = np.hypot(size, np.where(neutron, NEUTRON, PION))
+        partner = np.full(len(kinds), -1)
+        off, beside = np.full(len(kinds), 1.0), np.full(len(kinds), FAR)
+        if known:
+            sides = (neutron, pion)
+            _sigmas(ends, momentum, energy, size, *sides, partner, off, beside)
+        paired = partner >= 0
+        total = np.where(paired, energy + energy[partner], 0.0)
+        return cls(partner, off, total, beside)
+
+    @property
+    def unlikely(self) -> Numbers:
+        """How far off masses are, see `_unlikely`; 4 without a partner."""
+        return np.where(self.partner >= 0, _unlikely(self.off, self.energy), 4.0)
+
+    @property
+    def sure(self) -> NDArray[np.bool_]:
+        """Which pions have the mass of a Sigma up to rounding."""
+        return (self.partner >= 0) & (self.off < SURE * self.energy)
+
+    def taken_along(self, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which neutrons come from a Sigma whose pion is lost, [particles]."""
+        out = np.zeros(len(lost), np.bool_)
+        out[self.partner[self.sure & lost]] = True
+        return out
+
+
+def _unlikely(off: Numbers, energy: Numbers) -> Numbers:
+    """Return how far masses are off on a scale of what rounded momenta explain.
+
+    The logarithm: momenta are stored to some 10^-4, which an energy turns into a mass.
+    """
+    return np.log10(off / np.where(energy > 0, energy, 1.0) / ROUNDED + 0.01)
+
+
+def _momenta(gen: Particles) -> Numbers:
+    """Return px, py, pz in GeV, [particles, 3]."""
+    vectors = gen.pt * np.cos(gen.phi), gen.pt * np.sin(gen.phi), gen.pt * np.sinh(gen.eta)
+    return np.stack(vectors, axis=1)
+
+
+@njit(cache=True, nogil=True)
+def _mass(i: Any, k: Any, momentum: Any, energy: Any) -> Any:
+    squared = (energy[i] + energy[k]) ** 2
+    for axis in range(3):
+        squared -= (momentum[i, axis] + momentum[k, axis]) ** 2
+    return np.sqrt(max(squared, 0.0))
 
 
 @njit(cache=True, nogil=True)
@@ -98,13 +169,33 @@ def _pairs(
             for k in range(ends[jet], ends[jet + 1]):
                 if charge[i] * charge[k] >= 0 or (proton[i] and proton[k]):
                     continue
-                squared = (energy[i] + energy[k]) ** 2
-                for axis in range(3):
-                    squared -= (momentum[i, axis] + momentum[k, axis]) ** 2
                 wanted = LAMBDA if proton[i] or proton[k] else KAON_SHORT
-                apart = abs(np.sqrt(max(squared, 0.0)) - wanted)
+                apart = abs(_mass(i, k, momentum, energy) - wanted)
                 if apart < off[i]:
                     off[i], best[i] = apart, k
+
+
+@njit(cache=True, nogil=True)
+def _sigmas(
+    ends: Any, momentum: Any, energy: Any, size: Any, neutron: Any, pion: Any,
+    partner: Any, off: Any, beside: Any,
+) -> None:  # fmt: skip
+    for jet in range(len(ends) - 1):
+        for n in range(ends[jet], ends[jet + 1]):
+            if not neutron[n]:
+                continue
+            for i in range(ends[jet], ends[jet + 1]):
+                if i == n:
+                    continue
+                along = (momentum[i] * momentum[n]).sum() / size[n]
+                across = np.sqrt(max(size[i] * size[i] - along * along, 0.0))
+                if along > 0:
+                    beside[i] = min(beside[i], across)
+                if pion[i]:
+                    mass = _mass(i, n, momentum, energy)
+                    apart = min(abs(mass - SIGMA[0]), abs(mass - SIGMA[1]))
+                    if apart < off[i]:
+                        off[i], partner[i] = apart, n
 
 
 @dataclass(frozen=True, eq=False)
