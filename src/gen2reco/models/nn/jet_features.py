@@ -19,7 +19,7 @@ from gen2reco.models.nn.hits import (
     Particles,
     enter,
 )
-from gen2reco.models.nn.relatives import Chain, Siblings, Sigmas
+from gen2reco.models.nn.relatives import BESIDE, Chain, Siblings, Sigmas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50
 """Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
 
 OF_JET, OF_TRACK, OF_EM, OF_HAD = (
-    7, 23 + len(ETA_STEPS) + len(PT_STEPS), 16 + len(ETA_STEPS), 20 + len(ETA_STEPS),
+    7, 23 + len(ETA_STEPS) + len(PT_STEPS), 19 + len(ETA_STEPS), 21 + len(ETA_STEPS),
 )  # fmt: skip
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
@@ -259,7 +259,8 @@ class Scene:
         gen, cells, energy = self.gen, self.em, self.energy
         photon, electron = gen.kind == PHOTON, gen.kind == ELECTRON
         total = cells.sums(energy * photon)
-        lead = cells.lead
+        lead, sigmas = cells.lead, self.sigmas
+        close = (sigmas.by_proton[lead] < BESIDE) * 1.0
         jets = self.jets[cells.jet]
         numbers = np.stack(
             [
@@ -276,7 +277,10 @@ class Scene:
                 jets[:, 1],
                 _log(self.around(cells, energy * photon, NEAR_EM)) / 2.0 - 1.0,
                 np.abs(gen.eta[lead]) > 2.9,
-                np.log(self.sigmas.beside[lead] + 0.01) / 2.0,
+                np.log(sigmas.beside[lead] + 0.01) / 2.0,
+                np.log(sigmas.by_proton[lead] + 0.01) / 2.0,
+                close * found[sigmas.proton[lead]],
+                close * ~found[sigmas.proton[lead]],
                 jets[:, 3],
             ],
             axis=1,
@@ -321,11 +325,20 @@ class Scene:
                 _log(self.around(cells, energy, NEAR_HAD)) / 2.0 - 1.0,
                 _log(self._in_front(self.em.sums(energy) * dark)) / 2.0,
                 _log(cells.sums(energy * along)) / 1.5,
+                _log(self._by_neutrons(dark)) / 1.5,
                 jets[:, 3],
             ],
             axis=1,
         )
         return np.concatenate([numbers, _passed(gen.eta[lead], ETA_STEPS)], axis=1)
+
+    def _by_neutrons(self, dark: Flags) -> Numbers:
+        """Return the energy of photons that are lost right beside the neutrons of each cell."""
+        lead, sigmas = self.em.lead, self.sigmas
+        chosen = np.flatnonzero(dark & (sigmas.beside[lead] < BESIDE))
+        at = self.had.of[sigmas.neutron[lead[chosen]]]
+        lost = self.em.sums(self.energy)[chosen]
+        return np.bincount(at[at >= 0], lost[at >= 0], len(self.had)).astype(np.float64)
 
     def _in_front(self, values: Numbers) -> Numbers:
         """Return the sum of numbers per cell of photons over those before each cell of hadrons."""

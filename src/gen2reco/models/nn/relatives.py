@@ -30,6 +30,8 @@ ROUNDED = 1e-4
 SURE = 2e-5
 """The same where there are many wrong pairs."""
 FAR = 100.0
+BESIDE = 0.3
+"""GeV: more transverse momentum than the decay of a hyperon gives."""
 REACH = 0.05
 """Cells within this distance look at each other."""
 
@@ -88,20 +90,26 @@ class Siblings:
 
 @dataclass(frozen=True, eq=False)
 class Sigmas:
-    """Charged pions and neutrons that have the mass of a Sigma.
+    """Charged pions and neutrons that have the mass of a Sigma, and what else is close to baryons.
 
     Attributes:
         partner: the neutron of each charged pion, int64 [particles], -1 for none.
         off: distance of their mass from the nearer one of the two Sigmas, GeV.
         energy: of both, GeV; 0 without a partner.
-        beside: transverse momentum in GeV of each particle with respect to the nearest neutron,
-            nearest in that; `FAR` without one.
+        beside: transverse momentum in GeV of each particle with respect to the neutron in whose
+            direction it has the least; `FAR` without one.
+        neutron: that neutron, int64 [particles], -1 for none.
+        by_proton: the same transverse momentum with respect to protons.
+        proton: that proton.
     """
 
     partner: Index
     off: Numbers
     energy: Numbers
     beside: Numbers
+    neutron: Index
+    by_proton: Numbers
+    proton: Index
 
     @classmethod
     def of(cls, gen: Particles, *, known: bool = True) -> Sigmas:
@@ -113,13 +121,15 @@ class Sigmas:
         size = np.sqrt((momentum**2).sum(axis=1))
         energy = np.hypot(size, np.where(neutron, NEUTRON, PION))
         partner = np.full(len(kinds), -1)
-        off, beside = np.full(len(kinds), 1.0), np.full(len(kinds), FAR)
+        off = np.full(len(kinds), 1.0)
+        close = [(np.full(len(kinds), FAR), np.full(len(kinds), -1)) for _ in range(2)]
         if known:
-            sides = (neutron, pion)
-            _sigmas(ends, momentum, energy, size, *sides, partner, off, beside)
+            _sigmas(ends, momentum, energy, neutron, pion, partner, off)
+            for side, baryon in zip(close, (neutron, kinds == 2212), strict=True):
+                _beside(ends, momentum, size, baryon, *side)
         paired = partner >= 0
         total = np.where(paired, energy + energy[partner], 0.0)
-        return cls(partner, off, total, beside)
+        return cls(partner, off, total, *close[0], *close[1])
 
     @property
     def unlikely(self) -> Numbers:
@@ -177,25 +187,29 @@ def _pairs(
 
 @njit(cache=True, nogil=True)
 def _sigmas(
-    ends: Any, momentum: Any, energy: Any, size: Any, neutron: Any, pion: Any,
-    partner: Any, off: Any, beside: Any,
-) -> None:  # fmt: skip
+    ends: Any, momentum: Any, energy: Any, neutron: Any, pion: Any, partner: Any, off: Any
+) -> None:
     for jet in range(len(ends) - 1):
         for n in range(ends[jet], ends[jet + 1]):
-            if not neutron[n]:
-                continue
             for i in range(ends[jet], ends[jet + 1]):
-                if i == n:
-                    continue
-                along = (momentum[i] * momentum[n]).sum() / size[n]
-                across = np.sqrt(max(size[i] * size[i] - along * along, 0.0))
-                if along > 0:
-                    beside[i] = min(beside[i], across)
-                if pion[i]:
+                if neutron[n] and pion[i]:
                     mass = _mass(i, n, momentum, energy)
                     apart = min(abs(mass - SIGMA[0]), abs(mass - SIGMA[1]))
                     if apart < off[i]:
                         off[i], partner[i] = apart, n
+
+
+@njit(cache=True, nogil=True)
+def _beside(ends: Any, momentum: Any, size: Any, baryon: Any, least: Any, nearest: Any) -> None:
+    """Find the baryon in whose direction each particle has the least transverse momentum."""
+    for jet in range(len(ends) - 1):
+        for n in range(ends[jet], ends[jet + 1]):
+            for i in range(ends[jet], ends[jet + 1]):
+                if i != n and baryon[n]:
+                    along = (momentum[i] * momentum[n]).sum() / size[n]
+                    across = np.sqrt(max(size[i] * size[i] - along * along, 0.0))
+                    if along > 0 and across < least[i]:
+                        least[i], nearest[i] = across, n
 
 
 @dataclass(frozen=True, eq=False)
