@@ -27,6 +27,8 @@ from gen2reco.models.set_flow_matching import (
     UNIFORMS,
     SetFlowMatchingConfig,
 )
+from gen2reco.study import Training
+from gen2reco.training import fit, fresh_model
 
 SMALL = SetFlowMatchingConfig(width=16, blocks=(1, 1, 1, 1), hidden=(8,), most_left=4)
 
@@ -193,6 +195,27 @@ def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
     other.load_state_dict(torch.load(tmp_path / "weights"))
     gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
     np.testing.assert_array_equal(made(other, gen, noise), made(model, gen, noise))
+
+
+def test_a_fit_that_stops_and_goes_on_gives_the_same_bits(tmp_path):
+    settings = Training(epochs=2, batch=16, device="cpu")
+    rows, seen = toy.batch(48), toy.batch(16, seed=5)
+
+    def stop(progress):
+        if progress.kind == "epoch":
+            raise KeyboardInterrupt
+
+    def fitted(folder, **options):
+        network = fresh_model(lambda: SMALL.build(built().shape), seed=1)
+        fit(network, rows, seen, settings, folder=tmp_path / folder, **options)
+        return network.state_dict()
+
+    whole = fitted("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fitted("halves", progress=stop)
+    resumed = fitted("halves", resume=True)
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name].numpy(), value.numpy(), err_msg=name)
 
 
 def test_every_reco_particle_has_a_gen_particle_or_is_left():
