@@ -59,6 +59,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "sets": ("wjets-particles", {}),
     "sets, small": ("wjets-particles", SMALL),
     "sets, independent": ("wjets-particles", {"parts.0.model.together": False}),
+    "set flow matching": ("wjets-particles-flow-matching", {}),
     "particle VAE": ("wjets-particles-vae", {"training.epochs": 80}),
     "particle VAE, mask": ("wjets-particles-vae", {"training.epochs": 40, **MASK}),
     "particle VAE, attention": ("wjets-particles-vae", {"training.epochs": 30, **ATTENTION}),

@@ -56,7 +56,7 @@ def test_schema_covers_all_families():
     schema = models.config_schema()
     families = schema["discriminator"]["mapping"]
     known = {"chamfer-vae", "classifier", "flashsim", "flow", "mixed", "quantile", "sets"}
-    known |= {"transport", "vae"}
+    known |= {"set-flow-matching", "transport", "vae"}
     assert set(families) == known
     for reference in families.values():
         settings = schema["$defs"][reference.rsplit("/", 1)[-1]]

@@ -14,6 +14,7 @@ from gen2reco.models.flow import FlowConfig
 from gen2reco.models.mixed import MixedConfig
 from gen2reco.models.protocol import ModelConfig
 from gen2reco.models.quantile import QuantileConfig
+from gen2reco.models.set_flow_matching import SetFlowMatchingConfig
 from gen2reco.models.sets import SetsConfig
 from gen2reco.models.transport import TransportConfig
 from gen2reco.models.vae import VAEConfig
@@ -31,6 +32,7 @@ Settings = Annotated[
     | FlowConfig
     | MixedConfig
     | QuantileConfig
+    | SetFlowMatchingConfig
     | SetsConfig
     | TransportConfig
     | VAEConfig,

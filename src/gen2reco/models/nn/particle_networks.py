@@ -74,13 +74,18 @@ class Attention(nn.Module):
         )
 
     def forward(self, tokens: Tensor, filled: Tensor) -> Tensor:
-        """Return tokens [rows, slots, width] that have seen the filled slots [rows, slots]."""
+        """Return tokens [rows, slots, width] that have seen each other.
+
+        Args:
+            tokens: [rows, slots, width].
+            filled: bool [rows, slots], which slots are seen; or what is added to the scores of
+                pairs, [rows, heads, slots, slots].
+        """
+        mask = filled[:, None, None] if filled.dim() == 2 else filled
         rows, slots, width = tokens.shape
         pieces = self.queries(self.before(tokens)).reshape(rows, slots, 3, self.heads, -1)
         query, key, value = pieces.permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=filled[:, None, None]
-        )
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         tokens = tokens + self.values(seen.transpose(1, 2).reshape(rows, slots, width))
         out: Tensor = tokens + self.dense(self.after(tokens))
         return out

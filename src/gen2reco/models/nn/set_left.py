@@ -1,0 +1,100 @@
+"""What belongs to no GEN particle: number, types and momenta, drawn from the jet as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON
+from gen2reco.models.nn.jet_response import Choice, Response
+from gen2reco.models.nn.jet_units import AXIS, KINDS, STANDS_FOR, compressed, one_hot, turn_back
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+
+    Made = tuple[Index, Numbers, Numbers, Numbers, Numbers, Numbers]
+
+LEFT_NORMALS, LEFT_UNIFORMS = 3, 2
+"""Random numbers of each such particle; one more uniform number says how many there are."""
+
+
+class Left(nn.ModuleDict):
+    """Networks of the number of such particles, of their types, and of their momenta.
+
+    Args:
+        features: of a jet.
+        most: particles of a jet.
+        hidden: widths of the layers.
+    """
+
+    def __init__(self, features: int, most: int, hidden: tuple[int, ...]) -> None:
+        momentum = Response(features + KINDS, 3, hidden=hidden, couplings=2, bins=8)
+        super().__init__(
+            {
+                "left": Choice(features, most + 1, hidden),
+                "left_type": Choice(features, KINDS, hidden),
+                "left_momentum": momentum,
+            }
+        )
+        self.most = most
+
+    def loss(
+        self, jets: Numbers, weight: Tensor, jet: Index, kind: Index, momentum: Numbers
+    ) -> Tensor:
+        """Return -log p in nats, the sum over jets with their weights.
+
+        Args:
+            jets: what is said of each jet, [jets, features].
+            weight: [jets].
+            jet: of each particle, [n].
+            kind: its type.
+            momentum: its pt, and eta and phi relative to the axis, [n, 3].
+        """
+        number = np.minimum(np.bincount(jet, minlength=len(jets)), self.most)
+        count, choose, respond = self._networks()
+        total = count.loss(jets, number, weight)
+        if len(jet):
+            about, of_jet = jets[jet], weight[torch.from_numpy(jet).to(weight.device)]
+            total = total + choose.loss(about, kind, of_jet)
+            wide = np.concatenate([about, one_hot(kind)], axis=1)
+            total = total + respond.loss(compressed(momentum), wide, of_jet)
+        return total
+
+    def draw(
+        self, jets: Numbers, axes: tuple[Numbers, Numbers], normal: Numbers, uniform: Numbers
+    ) -> Made:
+        """Return jet, pt, eta, phi, pdgId and charge of each particle.
+
+        Args:
+            jets: what is said of each jet, [jets, features].
+            axes: eta and phi of each jet.
+            normal: [jets, most x LEFT_NORMALS].
+            uniform: [jets, 1 + most x LEFT_UNIFORMS].
+        """
+        count, choose, respond = self._networks()
+        number = count.draw(jets, uniform[:, 0])
+        jet = np.repeat(np.arange(len(jets)), number)
+        place = np.arange(len(jet)) - np.repeat(np.cumsum(number) - number, number)
+        about = jets[jet]
+        lanes = normal.reshape(len(jets), self.most, LEFT_NORMALS)[jet, place]
+        chances = uniform[:, 1:].reshape(len(jets), self.most, LEFT_UNIFORMS)[jet, place]
+        kind = choose.draw(about, chances[:, 0])
+        drawn = respond.draw(np.concatenate([about, one_hot(kind)], axis=1), lanes)
+        pt = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
+        eta, phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
+        charged = (kind != NEUTRAL) & (kind != PHOTON)
+        charge = np.where(charged, np.where(chances[:, 1] < 0.5, -1.0, 1.0), 0.0)
+        # Leptons of negative charge have a positive pdgId, hadrons a negative one.
+        sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
+        phi = turn_back(phi + axes[1][jet])
+        return jet, pt, eta + axes[0][jet], phi, sign * STANDS_FOR[kind], charge
+
+    def _networks(self) -> tuple[Choice, Choice, Response]:
+        names = ("left", "left_type", "left_momentum")
+        return cast("tuple[Choice, Choice, Response]", tuple(self[name] for name in names))

@@ -1,0 +1,208 @@
+"""Particles of jets as tokens: what is said of each, and padding in buckets of length.
+
+Nothing here knows of a detector. Distances, energies around a particle and pairs with the mass of a
+known decay say what an attention network of small width would have to find out at length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from gen2reco.models.nn.hits import ELECTRON, NEUTRAL, PHOTON
+from gen2reco.models.nn.jet_units import turn_back
+from gen2reco.models.nn.relatives import Siblings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from gen2reco.models.nn.hits import Particles
+
+    Numbers = NDArray[np.float64]
+    Index = NDArray[np.int64]
+
+RADII = (0.012, 0.03, 0.08, 0.2)
+"""Distances within which energy around a particle is summed."""
+GROUPS = 3
+"""Electromagnetic particles, charged hadrons and muons, neutral hadrons."""
+LITTLE = 0.1
+"""Energy in GeV below which logarithms stop to care."""
+STEP = 8
+"""Padded lengths are multiples of this."""
+
+OF_JET, OF_TOKEN = 6, 26 + GROUPS * len(RADII)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The GEN particles of some jets."""
+
+    gen: Particles
+
+    @cached_property
+    def ends(self) -> Index:
+        """Where the particles of each jet begin, and where the last one's end, [jets + 1]."""
+        return np.searchsorted(self.gen.jet, np.arange(self.gen.jets + 1))
+
+    @cached_property
+    def axis(self) -> tuple[Numbers, Numbers]:
+        """Eta and phi of each jet's sum, 0 for a jet without particles."""
+        gen = self.gen
+        px, py = (gen.sums(gen.pt * wave) for wave in (np.cos(gen.phi), np.sin(gen.phi)))
+        pz = gen.sums(gen.pt * np.sinh(gen.eta))
+        return np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
+
+    @cached_property
+    def place(self) -> Numbers:
+        """Eta and phi of each particle relative to its jet's axis, [n, 2]."""
+        gen, (eta, phi) = self.gen, self.axis
+        return np.stack([gen.eta - eta[gen.jet], turn_back(gen.phi - phi[gen.jet])], axis=1)
+
+    @cached_property
+    def siblings(self) -> Siblings:
+        """Pairs that have the mass of a decay."""
+        return Siblings.of(self.gen)
+
+    @cached_property
+    def partner(self) -> Index:
+        """Place within the jet of the other of each pair, -1 for none."""
+        other = self.siblings.partner
+        return np.where(other >= 0, other - self.ends[self.gen.jet], -1)
+
+    @cached_property
+    def jets(self) -> Numbers:
+        """What is said of each jet, [jets, OF_JET]."""
+        gen = self.gen
+        pt, distance = gen.sums(gen.pt), np.hypot(*self.place.T)
+        return np.stack(
+            [
+                _log(pt) - 6.0,
+                gen.sums(np.ones(len(gen.jet))) / 25.0 - 2.0,
+                np.abs(self.axis[0]) - 1.0,
+                _log(gen.sums(gen.pt * (gen.kind == NEUTRAL))) / 2.0 - 1.5,
+                _log(gen.sums(gen.pt * (gen.kind == PHOTON))) / 2.0 - 2.0,
+                4.0 * gen.sums(gen.pt * distance) / np.maximum(pt, 1e-9) - 0.5,
+            ],
+            axis=1,
+        )
+
+    @cached_property
+    def about(self) -> NDArray[np.float32]:
+        """What is said of each particle, numbers of order one, float32 [n, OF_TOKEN]."""
+        gen, kin = self.gen, self.siblings
+        distance, species = np.hypot(*self.place.T), np.abs(gen.pdg_id)
+        paired = kin.partner >= 0
+        around, centre = self._around()
+        columns = [
+            _log(gen.pt) / 1.5 - 1.0,
+            _log(gen.energy) / 1.5 - 2.0,
+            np.abs(gen.eta) - 1.0,
+            4.0 * distance - 0.5,
+            np.maximum(distance - 0.6, 0.0) * 10.0,
+            *(5.0 * self.place.T),
+            *((gen.kind == kind) * 1.0 for kind in range(5)),
+            gen.charge,
+            gen.charge / np.maximum(gen.pt, 1.0),
+            (species == 321) * 1.0,
+            (species == 2212) * 1.0,
+            (species == 130) * 1.0,
+            paired * 1.0,
+            kin.baryon * 1.0,
+            kin.second * 1.0,
+            kin.off / 0.01,
+            np.where(paired, _log(kin.energy) / 2.0 - 1.0, 0.0),
+            *(self.jets[gen.jet, :2].T),
+            *(centre.T / 0.01),
+            *(_log(around).T / 2.0 - 1.0),
+        ]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    @cached_property
+    def group(self) -> Index:
+        """Photons and electrons 0, charged hadrons and muons 1, neutral hadrons 2."""
+        kind = self.gen.kind
+        group = np.where((kind == PHOTON) | (kind == ELECTRON), 0, 1)
+        return np.where(kind == NEUTRAL, 2, group)
+
+    def _around(self) -> tuple[Numbers, Numbers]:
+        """Return energy of others around each particle, and where photons' centre is from it."""
+        gen, group = self.gen, self.group
+        around = np.zeros((len(gen.jet), GROUPS * len(RADII)))
+        centre = np.zeros((len(gen.jet), 2))
+        _sum_around(self.ends, self.place, gen.energy, group, np.array(RADII) ** 2, around, centre)
+        return around, centre
+
+
+def buckets(ends: Index, size: int) -> Iterator[tuple[Index, int]]:
+    """Deal jets into groups of at most `size` of one padded length: which jets, and the length.
+
+    The length of a jet's group depends on nothing but its number of particles. Jets without any are
+    left out.
+
+    Args:
+        ends: where the particles of each jet begin, and where the last one's end, [jets + 1].
+        size: jets of a group.
+    """
+    length = -(-np.diff(ends) // STEP) * STEP
+    for wanted in np.unique(length[length > 0]):
+        which = np.flatnonzero(length == wanted)
+        for start in range(0, len(which), size):
+            yield which[start : start + size], int(wanted)
+
+
+def neighbours(ends: Index, size: int) -> Iterator[tuple[Index, int]]:
+    """Deal jets into groups of `size` of similar length: which jets, and the padded length.
+
+    Fewer groups than `buckets` has, for losses, where the last bit of a jet may know its batch.
+    """
+    count = np.diff(ends)
+    order = np.argsort(count, kind="stable")
+    order = order[count[order] > 0]
+    for start in range(0, len(order), size):
+        which = order[start : start + size]
+        yield which, int(count[which].max())
+
+
+def padded(ends: Index, which: Index, length: int, jets: int) -> tuple[Index, NDArray[np.bool_]]:
+    """Return particles in slots, int64 [jets, length], and which slots are filled.
+
+    Empty slots have the number of particles as their particle; jets beyond `which` have none.
+    """
+    index = np.full((jets, length), ends[-1])
+    wide = ends[which][:, None] + np.arange(length)
+    index[: len(which)] = np.where(wide < ends[which + 1][:, None], wide, ends[-1])
+    return index, index < ends[-1]
+
+
+@njit(cache=True, nogil=True)
+def _sum_around(
+    ends: Any, place: Any, energy: Any, group: Any, squares: Any, around: Any, centre: Any
+) -> None:
+    for jet in range(len(ends) - 1):
+        for i in range(ends[jet], ends[jet + 1]):
+            total = 0.0
+            for k in range(ends[jet], ends[jet + 1]):
+                eta, phi = place[k, 0] - place[i, 0], place[k, 1] - place[i, 1]
+                far = eta * eta + phi * phi
+                if far < squares[1] and group[k] == 0:
+                    total += energy[k]
+                    centre[i, 0] += energy[k] * eta
+                    centre[i, 1] += energy[k] * phi
+                if k == i:
+                    continue
+                for ring in range(len(squares)):
+                    if far < squares[ring]:
+                        around[i, 4 * group[k] + ring] += energy[k]
+            if total > 0:
+                centre[i, 0] /= total
+                centre[i, 1] /= total
+
+
+def _log(values: Numbers) -> Numbers:
+    return np.asarray(np.log(np.maximum(values, LITTLE)))
