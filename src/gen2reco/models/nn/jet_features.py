@@ -44,7 +44,7 @@ PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50
 """Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
 
 OF_JET, OF_TRACK, OF_EM, OF_HAD = (
-    7, 23 + len(ETA_STEPS) + len(PT_STEPS), 19 + len(ETA_STEPS), 21 + len(ETA_STEPS),
+    7, 23 + len(ETA_STEPS) + len(PT_STEPS), 19 + len(ETA_STEPS), 24 + len(ETA_STEPS),
 )  # fmt: skip
 OUTCOMES = 3
 """Of a charged particle or a cell: lost, found, elsewhere."""
@@ -297,7 +297,10 @@ class Scene:
         gen, cells, energy = self.gen, self.had, self.energy
         charged = gen.kind == HADRON
         # Where both of a pair have no track, their energy is mostly lost too.
-        gone = self.siblings.sure & ~found & ~found[self.siblings.partner]
+        kin = self.siblings
+        both = (kin.partner >= 0) & ~found & ~found[kin.partner]
+        gone, doubtful = both & kin.sure, both & ~kin.sure
+        alone = charged & ~found & (kin.partner < 0)
         gone |= self.sigmas.sure & ~found
         along = self.sigmas.taken_along(charged & ~found)
         tracks = energy * (charged & found)
@@ -326,6 +329,9 @@ class Scene:
                 _log(self._in_front(self.em.sums(energy) * dark)) / 2.0,
                 _log(cells.sums(energy * along)) / 1.5,
                 _log(self._by_neutrons(dark)) / 1.5,
+                _log(cells.sums(energy * doubtful)) / 1.5,
+                cells.sums(energy * doubtful * kin.unlikely) / np.maximum(total, 1e-9),
+                cells.sums(energy * alone) / np.maximum(total, 1e-9),
                 jets[:, 3],
             ],
             axis=1,
