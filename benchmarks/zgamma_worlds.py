@@ -37,7 +37,7 @@ EDGES = np.linspace(110.0, 190.0, 17)
 """Bins of m_lly, GeV."""
 FACTOR = 10
 """Generated events over those of training."""
-WORLDS, ENSEMBLES, JUDGED = 20, 2, 4
+WORLDS, ENSEMBLES, JUDGED = 16, 2, 4
 """How many there are, have bootstraps, and are judged: the first ones."""
 BOOTSTRAPS = 6
 IDS = ("run", "luminosityBlock", "event")
