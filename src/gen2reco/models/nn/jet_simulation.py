@@ -11,7 +11,6 @@ from gen2reco.models.nn.jet_features import Scene
 from gen2reco.models.nn.jet_response import TRIES
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import (
-    AXIS,
     ELSEWHERE,
     FINE,
     LEAST,
@@ -20,8 +19,10 @@ from gen2reco.models.nn.jet_units import (
     MOVE,
     SCALE,
     STANDS_FOR,
+    expanded,
     grown,
     hadron_unit,
+    identities,
     one_hot,
     photon_energy,
     photon_unit,
@@ -169,18 +170,13 @@ def _draw_left(steps: Steps, scene: Scene, draws: Draws, made: Made, radius: flo
     for attempt in range(TRIES if radius else 1):
         lanes = normal[outside, 3 * attempt : 3 * attempt + 3]
         drawn = steps.response("left_momentum").draw(wide[outside], lanes)
-        pt[outside] = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
-        near_eta, near_phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
+        pt[outside], near_eta, near_phi = expanded(drawn)
         eta[outside] = near_eta + scene.axis[0][jet[outside]]
         phi[outside] = turn_back(near_phi + scene.axis[1][jet[outside]])
         if radius:
             apart = _from_axis(made, scene.gen.jets, jet, eta, phi)
             outside = np.flatnonzero(apart > radius)
-    charged = (kind != NEUTRAL) & (kind != PHOTON)
-    charge = np.where(charged, np.where(uniform[:, 1] < 0.5, -1.0, 1.0), 0.0)
-    # Leptons of negative charge have a positive pdgId, hadrons a negative one.
-    sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
-    return jet, pt, eta, phi, sign * STANDS_FOR[kind], charge
+    return jet, pt, eta, phi, *identities(kind, uniform[:, 1])
 
 
 def _from_axis(made: Made, jets: int, jet: Index, eta: Numbers, phi: Numbers) -> Numbers:

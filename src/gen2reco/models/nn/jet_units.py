@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen2reco.models.nn.hits import COPY, ELECTRON, PHOTON
+from gen2reco.models.nn.hits import COPY, ELECTRON, HADRON, NEUTRAL, PHOTON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,3 +121,19 @@ def grown(shrunk: Numbers) -> Numbers:
 def compressed(momentum: Numbers) -> Numbers:
     """Make numbers of order one of pt and of eta and phi relative to the axis."""
     return np.column_stack([np.log(momentum[:, 0]), np.arcsinh(AXIS * momentum[:, 1:])])
+
+
+def expanded(drawn: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Return the pt, and eta and phi relative to the axis, that `compressed` was made from."""
+    pt = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
+    eta, phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
+    return pt, eta, phi
+
+
+def identities(kind: Index, uniform: Numbers) -> tuple[Numbers, Numbers]:
+    """Return pdgId and charge of particles of some types; uniform numbers give their signs."""
+    charged = (kind != NEUTRAL) & (kind != PHOTON)
+    charge = np.where(charged, np.where(uniform < 0.5, -1.0, 1.0), 0.0)
+    # Leptons of negative charge have a positive pdgId, hadrons a negative one.
+    sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
+    return sign * STANDS_FOR[kind], charge

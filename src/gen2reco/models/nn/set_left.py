@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON
 from gen2reco.models.nn.jet_response import Choice, Response
-from gen2reco.models.nn.jet_units import AXIS, KINDS, STANDS_FOR, compressed, one_hot, turn_back
+from gen2reco.models.nn.jet_units import KINDS, compressed, expanded, identities, one_hot, turn_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,14 +85,9 @@ class Left(nn.ModuleDict):
         chances = uniform[:, 1:].reshape(len(jets), self.most, LEFT_UNIFORMS)[jet, place]
         kind = choose.draw(about, chances[:, 0])
         drawn = respond.draw(np.concatenate([about, one_hot(kind)], axis=1), lanes)
-        pt = np.exp(np.clip(drawn[:, 0], -4.0, 8.0))
-        eta, phi = (np.sinh(np.clip(drawn[:, k], -5.0, 5.0)) / AXIS for k in (1, 2))
-        charged = (kind != NEUTRAL) & (kind != PHOTON)
-        charge = np.where(charged, np.where(chances[:, 1] < 0.5, -1.0, 1.0), 0.0)
-        # Leptons of negative charge have a positive pdgId, hadrons a negative one.
-        sign = np.where(kind == HADRON, charge, -charge) + (charge == 0)
-        phi = turn_back(phi + axes[1][jet])
-        return jet, pt, eta + axes[0][jet], phi, sign * STANDS_FOR[kind], charge
+        pt, eta, phi = expanded(drawn)
+        eta, phi = eta + axes[0][jet], turn_back(phi + axes[1][jet])
+        return jet, pt, eta, phi, *identities(kind, chances[:, 1])
 
     def _networks(self) -> tuple[Choice, Choice, Response]:
         names = ("left", "left_type", "left_momentum")
