@@ -12,10 +12,10 @@ SETTINGS = Settings(bootstraps=40)
 COUNT, SLOTS = 500, 12
 
 
-def jets(seed, *, scale=1.0, spread=0.2):
-    """Jets of 4 to 12 particles; two of each event."""
+def jets(seed, *, scale=1.0, spread=0.2, most=SLOTS):
+    """Jets of 4 to 12 particles, or at most so many; two of each event."""
     rng = np.random.default_rng(seed)
-    number = rng.integers(4, SLOTS + 1, COUNT)
+    number = np.minimum(rng.integers(4, SLOTS + 1, COUNT), most)
     there = np.arange(SLOTS) < number[:, None]
     pt = np.where(there, -np.sort(-rng.exponential(20.0, (COUNT, SLOTS))) + 1.0, np.nan) * scale
     eta = np.where(there, rng.normal(0, spread, (COUNT, SLOTS)), np.nan)
@@ -56,6 +56,13 @@ def test_harder_particles_are_found_in_pt_and_not_in_direction():
     assert ratios["constituent_eta"] < 3
     score = by_name(found.scores)["pt"]
     assert score.shift.value > 5 * score.shift.error > 0
+
+
+def test_ranks_that_few_jets_have_are_not_compared():
+    found = compare_sets(jets(1), HALF, jets(2, most=2), jets(3), SETTINGS)
+    assert [name for name in by_name(found.constituents) if name.startswith("pt_")] == [
+        *("pt_1", "pt_2"),
+    ]
 
 
 def test_wider_jets_are_found_in_direction_and_width():

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FEATURES = ("pt", "mass", "multiplicity", "tau21", "tau32", "ptD", "width")
 """Jet features in FPD and KPD."""
+FEWEST = 100
+"""Jets on either side that must have a constituent of some rank before its pt is compared."""
 LEADING = 5
 DISPLAYS = 4
 IMAGE = np.linspace(-1.0, 1.0, 41)
@@ -173,7 +175,10 @@ def _constituents(
 
     for which, label in LABELS.items():
         found.append(judged(f"constituent_{which}", label, which, None))
+    there = [np.isfinite(side.pt).sum(axis=1) for side in (a, b)]
     for rank in range(LEADING):
+        if min(np.count_nonzero(number > rank) for number in there) < FEWEST:
+            break
         label = f"$p_T$ of constituent {rank + 1} [GeV]"
         found.append(judged(f"pt_{rank + 1}", label, "pt", rank))
     return found
