@@ -55,7 +55,11 @@ SMALL = {
 }
 MASK = {"parts.0.model.padding": "mask", "parts.0.model.presence": 1000.0}
 """With the default weight of presence, 1, next to squares of GeV, all slots end up empty."""
-ATTENTION = {**MASK, "parts.0.model.network": "attention", "parts.0.model.hidden": 32}
+ATTENTION = {
+    "parts.0.model.padding": "mask",
+    "parts.0.model.network": "attention",
+    "parts.0.model.hidden": 32,
+}
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "sets": ("wjets-particles", {}),
     "sets, small": ("wjets-particles", SMALL),
@@ -63,7 +67,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "set flow matching": ("wjets-particles-flow-matching", {}),
     "particle VAE": ("wjets-particles-vae", {"training.epochs": 80}),
     "particle VAE, mask": ("wjets-particles-vae", {"training.epochs": 20, **MASK}),
-    "particle VAE, attention": ("wjets-particles-vae", {"training.epochs": 12, **ATTENTION}),
+    "particle VAE, attention": ("wjets-particles-vae", {"training.epochs": 30, **ATTENTION}),
 }
 FOLDS = {f"sets, fold {fold}": ("wjets-particles", {"split.fold": fold}) for fold in (1, 2, 3)}
 """The same, judged on other test events: those of the first fold had been looked at before."""
