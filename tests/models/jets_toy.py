@@ -49,6 +49,13 @@ def batch(count=200, seed=1):
     return Batch(*flat, torch.ones(count))
 
 
+def drawn(model, gen, noise):
+    """Sample jets [jets, slots, FIELDS]."""
+    with torch.inference_mode():
+        flat = model.sample(torch.from_numpy(gen.reshape(len(gen), -1)), noise)
+    return flat.numpy().reshape(len(gen), -1, FIELDS)
+
+
 def noise(model, count, seed=1):
     """Return the random numbers of some jets."""
     rng = np.random.default_rng(seed)

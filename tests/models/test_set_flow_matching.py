@@ -19,7 +19,7 @@ from gen2reco.models.nn.set_matching import (
 )
 from gen2reco.models.nn.set_networks import integrate
 from gen2reco.models.nn.set_numbers import FARTHEST, grow, shrink
-from gen2reco.models.nn.set_tokens import Tokens, buckets, neighbours, padded
+from gen2reco.models.nn.set_tokens import buckets, neighbours, padded
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.models.set_flow_matching import (
     FIELDS,
@@ -45,13 +45,6 @@ def model():
     network.train()
     network.loss(toy.batch(200))
     return network.eval()
-
-
-def made(model, gen, noise):
-    """Sample jets [jets, slots, FIELDS]."""
-    with torch.inference_mode():
-        flat = model.sample(torch.from_numpy(gen.reshape(len(gen), -1)), noise)
-    return flat.numpy().reshape(len(gen), -1, FIELDS)
 
 
 def slot_lanes(model, noise):
@@ -95,7 +88,7 @@ def test_sets_without_particles_have_a_loss_and_responses(model):
     assert torch.isfinite(model.loss(rows))
     model.eval()
     nothing = np.zeros((3, toy.SLOTS, FIELDS), np.float32)
-    out = made(model, nothing, toy.noise(model, 3))
+    out = toy.drawn(model, nothing, toy.noise(model, 3))
     # Only what belongs to no GEN particle.
     assert ((out[..., 0] > 0).sum(axis=1) <= model.config.most_left).all()
     empty = Batch(*(torch.zeros(3, toy.SLOTS * FIELDS) for _ in range(2)), torch.ones(3))
@@ -104,35 +97,37 @@ def test_sets_without_particles_have_a_loss_and_responses(model):
 
 def test_same_noise_same_jets_and_other_noise_others(model):
     gen = toy.gen_jets(50, 3)
-    one, again, other = (made(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
+    one, again, other = (toy.drawn(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
 
 
 def test_a_jet_does_not_depend_on_its_batch(model):
     gen, noise = toy.gen_jets(300, 4), toy.noise(model, 300)
-    whole = made(model, gen, noise)
+    whole = toy.drawn(model, gen, noise)
     for part in (slice(0, 1), slice(17, 60), slice(299, 300)):
-        np.testing.assert_array_equal(made(model, gen[part], noise[part]), whole[part])
+        np.testing.assert_array_equal(toy.drawn(model, gen[part], noise[part]), whole[part])
     order = np.random.default_rng(1).permutation(300)
-    np.testing.assert_array_equal(made(model, gen[order], noise[order]), whole[order])
+    np.testing.assert_array_equal(toy.drawn(model, gen[order], noise[order]), whole[order])
 
 
 def test_what_fills_up_a_block_of_rows_is_no_particle(model):
     filling = np.full((4, toy.SLOTS, FIELDS), 0.5, np.float32)
     nothing = np.zeros_like(filling)
     noise = toy.noise(model, 4)
-    np.testing.assert_array_equal(made(model, filling, noise), made(model, nothing, noise))
+    np.testing.assert_array_equal(
+        toy.drawn(model, filling, noise), toy.drawn(model, nothing, noise)
+    )
 
 
 def test_the_order_of_particles_does_not_matter(model):
     gen, noise = toy.gen_jets(80, 5), toy.noise(model, 80)
-    whole = made(model, gen, noise)
+    whole = toy.drawn(model, gen, noise)
     order = np.random.default_rng(1).permutation(toy.SLOTS)
     mixed = noise.clone()
     for view, given in zip(slot_lanes(model, mixed), slot_lanes(model, noise), strict=True):
         view.copy_(given[:, order].clone())
-    again = made(model, gen[:, order], mixed)
+    again = toy.drawn(model, gen[:, order], mixed)
     # The output is ordered by pt; sums in another order differ in the last bits.
     np.testing.assert_allclose(again, whole, rtol=1e-3, atol=1e-3)
 
@@ -149,13 +144,13 @@ def test_padding_changes_nothing(model):
     pairs = zip(slot_lanes(wide, wide_noise), slot_lanes(model, narrow_noise), strict=True)
     for view, given in pairs:
         view[:, : toy.SLOTS] = given
-    out = made(wide, np.pad(gen, ((0, 0), (0, 25), (0, 0))), wide_noise)
-    np.testing.assert_array_equal(out[:, : toy.SLOTS], made(model, gen, narrow_noise))
+    out = toy.drawn(wide, np.pad(gen, ((0, 0), (0, 25), (0, 0))), wide_noise)
+    np.testing.assert_array_equal(out[:, : toy.SLOTS], toy.drawn(model, gen, narrow_noise))
     assert not out[:, toy.SLOTS :].any()
 
 
 def test_particles_come_by_falling_pt_and_are_what_training_had(model):
-    out = made(model, toy.gen_jets(200, 7), toy.noise(model, 200))
+    out = toy.drawn(model, toy.gen_jets(200, 7), toy.noise(model, 200))
     assert (np.diff(out[..., 0], axis=1) <= 0).all()
     there = out[..., 0] > 0
     assert not out[~there].any()
@@ -167,7 +162,7 @@ def test_particles_come_by_falling_pt_and_are_what_training_had(model):
 
 def test_a_copied_track_keeps_its_direction(model):
     gen = toy.gen_jets(60, 8)
-    out = made(model, gen, toy.noise(model, 60))
+    out = toy.drawn(model, gen, toy.noise(model, 60))
     copies = total = 0
     for jet in range(60):
         for row in out[jet, (out[jet, :, 0] > 0) & (out[jet, :, 4] != 0)]:
@@ -180,13 +175,13 @@ def test_a_copied_track_keeps_its_direction(model):
 
 def test_steps_and_rounds_may_change_after_training(model):
     gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
-    before = made(model, gen, noise)
+    before = toy.drawn(model, gen, noise)
     model.steps = 8
-    more = made(model, gen, noise)
+    more = toy.drawn(model, gen, noise)
     assert not np.array_equal(more, before)
     np.testing.assert_array_equal(more[..., 0] > 0, before[..., 0] > 0)
     model.steps, model.rounds = model.config.steps, 1
-    assert not np.array_equal(made(model, gen, noise)[..., 0] > 0, before[..., 0] > 0)
+    assert not np.array_equal(toy.drawn(model, gen, noise)[..., 0] > 0, before[..., 0] > 0)
 
 
 def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
@@ -194,7 +189,7 @@ def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
     other = built()
     other.load_state_dict(torch.load(tmp_path / "weights"))
     gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
-    np.testing.assert_array_equal(made(other, gen, noise), made(model, gen, noise))
+    np.testing.assert_array_equal(toy.drawn(other, gen, noise), toy.drawn(model, gen, noise))
 
 
 def test_a_fit_that_stops_and_goes_on_gives_the_same_bits(tmp_path):
@@ -220,7 +215,7 @@ def test_a_fit_that_stops_and_goes_on_gives_the_same_bits(tmp_path):
 
 def test_every_reco_particle_has_a_gen_particle_or_is_left():
     gen, reco = (Particles.of(f(toy.gen_jets(100, 10))) for f in (lambda g: g, reco_of))
-    seen = Matched.of(gen, reco, Tokens(gen).axis)
+    seen = Matched.of(gen, reco, gen.axis)
     track, deposit = seen.outcome // 2, seen.outcome % 2
     assert (track == COPIED).sum() == (reco.charge != 0).sum()
     assert (track != NO_TRACK).sum() + deposit.sum() + len(seen.left_jet) == len(reco.jet)
@@ -244,7 +239,7 @@ def test_a_turned_track_and_one_of_another_charge():
     reco[0, 0, 2] += 0.2
     reco[0, 1, 3:] = -211, -1
     one, two = Particles.of(gen), Particles.of(reco)
-    seen = Matched.of(one, two, Tokens(one).axis)
+    seen = Matched.of(one, two, one.axis)
     assert seen.outcome.tolist() == [2 * TURNED, 2 * NO_TRACK]
     assert seen.values[0] == pytest.approx([0.0, 0.2, 0, 0, 0], abs=1e-6)
     assert seen.left_momentum[0, 0] == pytest.approx(5.0)
@@ -257,7 +252,7 @@ def test_photons_of_one_cell_belong_to_the_hardest():
     reco = np.zeros_like(gen)
     reco[0, 0] = 22.0, 0.002, 0.0, 22, 0
     one, two = Particles.of(gen), Particles.of(reco)
-    assert Matched.of(one, two, Tokens(one).axis).outcome.tolist() == [1, 0]
+    assert Matched.of(one, two, one.axis).outcome.tolist() == [1, 0]
 
 
 def test_groups_hold_every_jet_once_and_lengths_depend_on_the_jet_alone():
@@ -305,7 +300,7 @@ def test_it_learns_a_detector_that_is_known():
         optimizer.step()
     network.eval()
     gen = toy.gen_jets(1000, 40)
-    out, truth = made(network, gen, toy.noise(network, 1000)), toy.reco_jets(gen, 41)
+    out, truth = toy.drawn(network, gen, toy.noise(network, 1000)), toy.reco_jets(gen, 41)
     sums = [side[..., 0].sum(1).mean() for side in (out, truth)]
     counts = [(side[..., 0] > 0).sum(1).mean() for side in (out, truth)]
     assert sums[0] == pytest.approx(sums[1], rel=0.03)

@@ -29,13 +29,6 @@ def model():
     return build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
 
 
-def drawn(model, gen, noise):
-    """Sample jets [jets, slots, FIELDS]."""
-    with torch.inference_mode():
-        flat = model.sample(torch.from_numpy(gen.reshape(len(gen), -1)), noise)
-    return flat.numpy().reshape(len(gen), -1, FIELDS)
-
-
 def slot_lanes(model, noise):
     """Views of the random numbers that belong to slots, [jets, slots, lanes]."""
     sizes, most = model.noise, model.config.most_left
@@ -68,26 +61,26 @@ def test_the_loss_of_jets_is_the_mean_over_jets(model):
 
 def test_same_noise_same_jets_and_other_noise_others(model):
     gen = toy.gen_jets(50, 3)
-    one, again, other = (drawn(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
+    one, again, other = (toy.drawn(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
 
 
 def test_a_jet_does_not_depend_on_its_batch(model):
     gen, noise = toy.gen_jets(300, 4), toy.noise(model, 300)
-    whole = drawn(model, gen, noise)
+    whole = toy.drawn(model, gen, noise)
     for part in (slice(0, 1), slice(17, 60), slice(299, 300)):
-        np.testing.assert_array_equal(drawn(model, gen[part], noise[part]), whole[part])
+        np.testing.assert_array_equal(toy.drawn(model, gen[part], noise[part]), whole[part])
 
 
 def test_the_order_of_particles_does_not_matter(model):
     gen, noise = toy.gen_jets(80, 5), toy.noise(model, 80)
-    whole = drawn(model, gen, noise)
+    whole = toy.drawn(model, gen, noise)
     order = np.random.default_rng(1).permutation(toy.SLOTS)
     mixed = noise.clone()
     for view, given in zip(slot_lanes(model, mixed), slot_lanes(model, noise), strict=True):
         view.copy_(given[:, order].clone())
-    again = drawn(model, gen[:, order], mixed)
+    again = toy.drawn(model, gen[:, order], mixed)
     # The output is ordered by pt; sums in another order differ in the last bit.
     np.testing.assert_allclose(again, whole, rtol=2e-4, atol=2e-4)
 
@@ -107,13 +100,13 @@ def test_padding_changes_nothing(model):
     for view, given in pairs:
         view[:, : toy.SLOTS] = given
     padded = np.pad(gen, ((0, 0), (0, 25), (0, 0)))
-    out = drawn(wide, padded, wide_noise)
-    np.testing.assert_array_equal(out[:, : toy.SLOTS], drawn(model, gen, narrow_noise))
+    out = toy.drawn(wide, padded, wide_noise)
+    np.testing.assert_array_equal(out[:, : toy.SLOTS], toy.drawn(model, gen, narrow_noise))
     assert not out[:, toy.SLOTS :].any()
 
 
 def test_jets_come_by_falling_pt_and_hold_what_particles_are(model):
-    out = drawn(model, toy.gen_jets(200, 7), toy.noise(model, 200))
+    out = toy.drawn(model, toy.gen_jets(200, 7), toy.noise(model, 200))
     pt = out[..., 0]
     assert (np.diff(pt, axis=1) <= 0).all()
     there = pt > 0
@@ -126,9 +119,9 @@ def test_jets_come_by_falling_pt_and_hold_what_particles_are(model):
 
 def test_what_the_hardest_jet_does_not_hold_is_left_out(model):
     gen, noise = toy.gen_jets(200, 15), toy.noise(model, 200)
-    all_of_it = drawn(model, gen, noise)
+    all_of_it = toy.drawn(model, gen, noise)
     model.config = model.config.model_copy(update={"radius": 0.3})
-    jets = drawn(model, gen, noise)
+    jets = toy.drawn(model, gen, noise)
     fewer = (jets[..., 0] > 0).sum(1) < (all_of_it[..., 0] > 0).sum(1)
     assert fewer.mean() > 0.1
     np.testing.assert_array_equal(jets[~fewer], all_of_it[~fewer])
@@ -144,7 +137,7 @@ def test_what_the_hardest_jet_does_not_hold_is_left_out(model):
 
 def test_tracks_keep_the_direction_of_their_particle(model):
     gen = toy.gen_jets(60, 8)
-    out = drawn(model, gen, toy.noise(model, 60))
+    out = toy.drawn(model, gen, toy.noise(model, 60))
     copies = total = 0
     for jet in range(60):
         there = (out[jet, :, 0] > 0) & (out[jet, :, 4] != 0)
@@ -161,7 +154,7 @@ def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
     other = build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
     other.load_state_dict(torch.load(tmp_path / "weights"))
     gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
-    np.testing.assert_array_equal(drawn(other, gen, noise), drawn(model, gen, noise))
+    np.testing.assert_array_equal(toy.drawn(other, gen, noise), toy.drawn(model, gen, noise))
 
 
 def test_tracks_find_their_particle():
@@ -242,7 +235,7 @@ def test_it_learns_a_detector_that_is_known(model):
         optimizer.step()
     model.eval()
     gen = toy.gen_jets(1000, 40)
-    out, truth = drawn(model, gen, toy.noise(model, 1000)), toy.reco_jets(gen, 41)
+    out, truth = toy.drawn(model, gen, toy.noise(model, 1000)), toy.reco_jets(gen, 41)
     sums = [side[..., 0].sum(1).mean() for side in (out, truth)]
     counts = [(side[..., 0] > 0).sum(1).mean() for side in (out, truth)]
     assert sums[0] == pytest.approx(sums[1], rel=0.03)

@@ -136,14 +136,14 @@ class SetFlowMatching(Model):
         """
         gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
         tokens = Tokens(gen)
-        seen = Matched.of(gen, reco, tokens.axis)
+        seen = Matched.of(gen, reco, tokens.gen.axis)
         numbers = used(seen.outcome)
         if self.training:
             self.limits.see(gen.kind, gen.energy, seen.outcome, seen.values, numbers)
         values = in_units(seen.values)
         total, device = batch.weight.new_zeros(()), batch.weight.device
-        for which, length in neighbours(tokens.ends, GROUP):
-            index, filled = padded(tokens.ends, which, length, len(which))
+        for which, length in neighbours(tokens.gen.ends, GROUP):
+            index, filled = padded(tokens.gen.ends, which, length, len(which))
             rows = self._rows(tokens, index, filled)
             truth = [in_rows(side, index, device) for side in (seen.outcome, values, numbers)]
             chance = drawn(*index.shape) if self.training else settled(tokens.jets[which], length)
@@ -185,11 +185,11 @@ class SetFlowMatching(Model):
             for lanes in (normals[1], uniforms[1])
         )
         impossible = self.limits.impossible(gen.kind)
-        groups = list(buckets(tokens.ends, GROUP))
+        groups = list(buckets(tokens.gen.ends, GROUP))
 
         def work(number: int, *_: int) -> None:
             which, length = groups[number]
-            index, filled = padded(tokens.ends, which, length, GROUP)
+            index, filled = padded(tokens.gen.ends, which, length, GROUP)
             rows = self._rows(tokens, index, filled)
             sides = (normal, uniform, impossible)
             lanes = [in_rows(side, index, condition.device) for side in sides]
@@ -199,7 +199,7 @@ class SetFlowMatching(Model):
 
         over_blocks(work, len(groups), 1)
         values = self.limits.keep(gen.kind, gen.energy, values * UNITS)
-        left = self.left.draw(tokens.jets, tokens.axis, normals[0], uniforms[0])
+        left = self.left.draw(tokens.jets, tokens.gen.axis, normals[0], uniforms[0])
         sides = zip(*_particles(gen, outcome, values), left, strict=True)
         jet, *columns = (np.concatenate(side) for side in sides)
         out = _in_slots(jet, np.stack(columns, axis=1), len(fields), self.slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,9 +68,26 @@ class Particles:
         """Energies of massless particles, GeV."""
         return np.asarray(self.pt * np.cosh(self.eta))
 
+    @cached_property
+    def ends(self) -> Index:
+        """Where the particles of each jet begin, and where the last one's end, [jets + 1]."""
+        return np.searchsorted(self.jet, np.arange(self.jets + 1))
+
+    @cached_property
+    def axis(self) -> tuple[Numbers, Numbers]:
+        """Eta and phi of each jet's sum, 0 for a jet without particles."""
+        return axes(self.jets, self.jet, self.pt, self.eta, self.phi)
+
     def sums(self, values: Numbers) -> Numbers:
         """Return the sum of numbers per particle over each jet, [jets]."""
         return np.asarray(np.bincount(self.jet, values, self.jets), np.float64)
+
+
+def axes(jets: int, jet: Index, pt: Numbers, eta: Numbers, phi: Numbers) -> tuple[Numbers, Numbers]:
+    """Return eta and phi, [jets] each, of the sums of massless particles."""
+    waves = (np.cos(phi), np.sin(phi), np.sinh(eta))
+    px, py, pz = (np.bincount(jet, pt * wave, jets).astype(np.float64) for wave in waves)
+    return np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +147,7 @@ def match_tracks(gen: Particles, reco: Particles) -> Index:
     """
     partner = np.full(len(reco.jet), -1)
     taken = np.zeros(len(gen.jet), np.bool_)
-    ends = [np.searchsorted(side.jet, np.arange(side.jets + 1)) for side in (gen, reco)]
+    ends = [side.ends for side in (gen, reco)]
     columns = [(side.eta, side.phi, side.charge, side.kind) for side in (gen, reco)]
     for reach in (COPY, LARGEST_SHIFT):
         _match(ends[0], ends[1], columns[0], columns[1], reach, partner, taken)

@@ -115,14 +115,6 @@ class Scene:
         return Chain.of(self.em, self.gen, energy, known=self.together)
 
     @cached_property
-    def axis(self) -> tuple[Numbers, Numbers]:
-        """Eta and phi of each jet's sum."""
-        gen = self.gen
-        px, py = (gen.sums(gen.pt * wave) for wave in (np.cos(gen.phi), np.sin(gen.phi)))
-        pz = gen.sums(gen.pt * np.sinh(gen.eta))
-        return np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
-
-    @cached_property
     def distance(self) -> Numbers:
         """Distance of each particle from its jet's axis."""
         return self._from_axis(self.gen.eta, self.gen.phi, self.gen.jet)
@@ -138,7 +130,7 @@ class Scene:
         return self._from_axis(*self.had_at, self.had.jet)
 
     def _from_axis(self, eta: Numbers, phi: Numbers, jet: Index) -> Numbers:
-        axis = [part[jet] for part in self.axis]
+        axis = [part[jet] for part in self.gen.axis]
         return np.hypot(eta - axis[0], np.mod(phi - axis[1] + np.pi, 2.0 * np.pi) - np.pi)
 
     def _told(self, distance: Numbers) -> list[Numbers]:
@@ -158,7 +150,7 @@ class Scene:
             [
                 _log(pt) - 6.0,
                 gen.sums(np.ones(len(gen.jet))) / 25.0 - 2.0,
-                np.abs(self.axis[0]) - 1.0,
+                np.abs(self.gen.axis[0]) - 1.0,
                 _log(neutral) / 2.0 - 1.5,
                 _log(photons) / 2.0 - 2.0,
                 4.0 * width - 0.5,

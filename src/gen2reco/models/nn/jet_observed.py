@@ -98,7 +98,7 @@ class Observed:
         owner[mine] = 1
         rest = np.flatnonzero(owner < 0)
         jet = reco.jet[rest]
-        axis = (scene.axis[0][jet], scene.axis[1][jet])
+        axis = (gen.axis[0][jet], gen.axis[1][jet])
         momentum = [reco.pt[rest], reco.eta[rest] - axis[0], turn_back(reco.phi[rest] - axis[1])]
         return cls(
             scene, track, turn, pt, photon, place, photon_energy, neutral, neutral_energy,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON, Particles
+from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON, Particles, axes
 from gen2reco.models.nn.jet_features import Scene
 from gen2reco.models.nn.jet_response import TRIES
 from gen2reco.models.nn.jet_tracks import Tracks
@@ -102,16 +102,15 @@ def _draw_photons(
     place = np.sinh(np.clip(place, -6.0, 6.0)) / MOVE
     eta[beside] = gen.eta[lead[beside]] + place[:, 0]
     phi[beside] = gen.phi[lead[beside]] + place[:, 1]
-    energy = np.zeros(len(about))
+    energy, before = np.zeros(len(about)), scene.of_before(outcome)
+    entering, unit = photon_energy(scene), photon_unit(scene)
     for number in range(scene.chain.rounds):
         of_round = np.flatnonzero(scene.chain.turn[there] == number)
         rows = there[of_round]
         missing = scene.of_missing(outcome == LOST, energy)[rows]
-        wide = np.column_stack(
-            [about[rows], scene.of_before(outcome)[rows], missing, beside[of_round]]
-        )
+        wide = np.column_stack([about[rows], before[rows], missing, beside[of_round]])
         drawn = steps.response("photon_energy").draw(wide, normal[of_round, 3:4])[:, 0]
-        energy[rows] = photon_energy(scene)[rows] * ratio_of(drawn, photon_unit(scene)[rows])
+        energy[rows] = entering[rows] * ratio_of(drawn, unit[rows])
     made = _neutral(scene.em.jet[there], energy[there], eta, phi, PHOTON)
     return made, outcome == LOST
 
@@ -166,26 +165,19 @@ def _draw_left(steps: Steps, scene: Scene, draws: Draws, made: Made, radius: flo
     kind = steps.choice("left_type").draw(about, uniform[:, 0])
     wide = np.concatenate([about, one_hot(kind)], axis=1)
     pt, eta, phi = np.zeros((3, len(jet)))
+    gen_axis, axis = scene.gen.axis, axes(scene.gen.jets, *made[:4])
     outside = np.arange(len(jet))
     for attempt in range(TRIES if radius else 1):
         lanes = normal[outside, 3 * attempt : 3 * attempt + 3]
         drawn = steps.response("left_momentum").draw(wide[outside], lanes)
         pt[outside], near_eta, near_phi = expanded(drawn)
-        eta[outside] = near_eta + scene.axis[0][jet[outside]]
-        phi[outside] = turn_back(near_phi + scene.axis[1][jet[outside]])
+        of = jet[outside]
+        eta[outside] = near_eta + gen_axis[0][of]
+        phi[outside] = turn_back(near_phi + gen_axis[1][of])
         if radius:
-            apart = _from_axis(made, scene.gen.jets, jet, eta, phi)
-            outside = np.flatnonzero(apart > radius)
+            apart = np.hypot(eta[outside] - axis[0][of], turn_back(phi[outside] - axis[1][of]))
+            outside = outside[apart > radius]
     return jet, pt, eta, phi, *identities(kind, uniform[:, 1])
-
-
-def _from_axis(made: Made, jets: int, jet: Index, eta: Numbers, phi: Numbers) -> Numbers:
-    """Return the distance of particles from the axis of the jets that others make."""
-    of, pt, angle = made[0], made[1], made[3]
-    waves = (np.cos(angle), np.sin(angle), np.sinh(made[2]))
-    px, py, pz = (np.bincount(of, pt * wave, jets)[jet] for wave in waves)
-    axis = np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
-    return np.hypot(eta - axis[0], turn_back(phi - axis[1]))
 
 
 def _neutral(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:

@@ -57,7 +57,7 @@ class Siblings:
     @classmethod
     def of(cls, gen: Particles, *, known: bool = True) -> Siblings:
         """Find the pairs; none where they are not to be known."""
-        ends = np.searchsorted(gen.jet, np.arange(gen.jets + 1))
+        ends = gen.ends
         best = np.full(len(gen.jet), -1)
         off = np.full(len(gen.jet), CLOSE)
         proton = np.abs(gen.pdg_id) == 2212
@@ -114,7 +114,7 @@ class Sigmas:
     @classmethod
     def of(cls, gen: Particles, *, known: bool = True) -> Sigmas:
         """Find the pairs; none where they are not to be known."""
-        ends = np.searchsorted(gen.jet, np.arange(gen.jets + 1))
+        ends = gen.ends
         kinds = np.abs(gen.pdg_id)
         neutron, pion = kinds == 2112, kinds == 211
         momentum = _momenta(gen)

@@ -102,7 +102,7 @@ def match_deposits(gen: Particles, reco: Particles, seen: NDArray[np.bool_]) -> 
     """
     found = np.full(len(reco.jet), -1)
     taken = np.zeros(len(gen.jet), np.bool_)
-    ends = np.searchsorted(gen.jet, np.arange(gen.jets + 1))
+    ends = gen.ends
     order = np.lexsort((-reco.energy, reco.jet))
     order = order[(reco.kind[order] == PHOTON) | (reco.kind[order] == NEUTRAL)]
     electromagnetic = (gen.kind == PHOTON) | (gen.kind == ELECTRON)

@@ -46,22 +46,9 @@ class Tokens:
     gen: Particles
 
     @cached_property
-    def ends(self) -> Index:
-        """Where the particles of each jet begin, and where the last one's end, [jets + 1]."""
-        return np.searchsorted(self.gen.jet, np.arange(self.gen.jets + 1))
-
-    @cached_property
-    def axis(self) -> tuple[Numbers, Numbers]:
-        """Eta and phi of each jet's sum, 0 for a jet without particles."""
-        gen = self.gen
-        px, py = (gen.sums(gen.pt * wave) for wave in (np.cos(gen.phi), np.sin(gen.phi)))
-        pz = gen.sums(gen.pt * np.sinh(gen.eta))
-        return np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
-
-    @cached_property
     def place(self) -> Numbers:
         """Eta and phi of each particle relative to its jet's axis, [n, 2]."""
-        gen, (eta, phi) = self.gen, self.axis
+        gen, (eta, phi) = self.gen, self.gen.axis
         return np.stack([gen.eta - eta[gen.jet], turn_back(gen.phi - phi[gen.jet])], axis=1)
 
     @cached_property
@@ -73,7 +60,7 @@ class Tokens:
     def partner(self) -> Index:
         """Place within the jet of the other of each pair, -1 for none."""
         other = self.siblings.partner
-        return np.where(other >= 0, other - self.ends[self.gen.jet], -1)
+        return np.where(other >= 0, other - self.gen.ends[self.gen.jet], -1)
 
     @cached_property
     def jets(self) -> Numbers:
@@ -84,7 +71,7 @@ class Tokens:
             [
                 _log(pt) - 6.0,
                 gen.sums(np.ones(len(gen.jet))) / 25.0 - 2.0,
-                np.abs(self.axis[0]) - 1.0,
+                np.abs(self.gen.axis[0]) - 1.0,
                 _log(gen.sums(gen.pt * (gen.kind == NEUTRAL))) / 2.0 - 1.5,
                 _log(gen.sums(gen.pt * (gen.kind == PHOTON))) / 2.0 - 2.0,
                 4.0 * gen.sums(gen.pt * distance) / np.maximum(pt, 1e-9) - 0.5,
@@ -135,7 +122,9 @@ class Tokens:
         gen, group = self.gen, self.group
         around = np.zeros((len(gen.jet), GROUPS * len(RADII)))
         centre = np.zeros((len(gen.jet), 2))
-        _sum_around(self.ends, self.place, gen.energy, group, np.array(RADII) ** 2, around, centre)
+        _sum_around(
+            self.gen.ends, self.place, gen.energy, group, np.array(RADII) ** 2, around, centre
+        )
         return around, centre
 
 
