@@ -5,9 +5,9 @@ import pytest
 from pydantic import ValidationError
 
 from gen2reco.models.nn.calorimeter import CURVATURE, Grid, Ring, Tracker
+from gen2reco.models.nn.chain import Chain
 from gen2reco.models.nn.hits import PHOTON, Particles, enter
 from gen2reco.models.nn.jet_units import grown, ratio_of, shrunk, squeezed
-from gen2reco.models.nn.relatives import KAON_SHORT, PION, Chain, Siblings
 
 GRID = Grid((Ring(phi=36, edges=(-2.0, -1.0)), Ring(phi=72, edges=(-1.0, 1.0), steps=20)))
 NONE = Tracker(field=0.0)
@@ -81,32 +81,6 @@ def test_cells_know_their_particles():
     at = cells.find(np.zeros(2, int), GRID.find(np.array([0.07, 0.9]), np.array([0.03, 0.0])), GRID)
     assert at[0] == cells.of[0]
     assert at[1] == -1
-
-
-def decayed(energy, angle):
-    """Two pions of a K0S of some energy in GeV, at an angle in its rest frame."""
-    gamma = energy / KAON_SHORT
-    beta = np.sqrt(1 - gamma**-2)
-    momentum = np.sqrt(KAON_SHORT**2 / 4 - PION**2)
-    rows = []
-    for sign in (1, -1):
-        along = gamma * (sign * momentum * np.cos(angle) + beta * KAON_SHORT / 2)
-        across = sign * momentum * np.sin(angle)
-        rows.append((np.hypot(along, across), 0.0, np.arctan2(across, along), 211 * sign, sign))
-    return rows
-
-
-def test_products_of_a_decay_find_each_other():
-    rows = [*decayed(40.0, 1.0), (30.0, 0.3, -0.2, 211, 1), (8.0, -0.4, 0.5, -211, -1),
-            (5.0, 0.0, 0.0, 22, 0)]  # fmt: skip
-    found = Siblings.of(particles(rows))
-    assert found.partner.tolist()[:2] == [1, 0]
-    assert (found.partner[2:] < 0).all()
-    np.testing.assert_allclose(found.off[:2], 0.0, atol=1e-6)
-    np.testing.assert_allclose(found.energy[:2], 40.0)
-    assert found.second[:2].sum() == 1
-    assert not found.baryon.any()
-    assert (Siblings.of(particles(rows), known=False).partner < 0).all()
 
 
 def test_cells_follow_the_nearest_harder_one():

@@ -7,7 +7,6 @@ import torch
 
 from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles, match_tracks
-from gen2reco.models.nn.jet_features import Scene
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_response import (
     NORMALS,
@@ -16,6 +15,7 @@ from gen2reco.models.nn.jet_response import (
     UNIFORMS,
     Histogram,
 )
+from gen2reco.models.nn.jet_scene import Scene
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import LOST
 from gen2reco.models.protocol import Shape

@@ -242,10 +242,10 @@ class SetFlowMatching(Model):
     def _rows(self, tokens: Tokens, index: Index, filled: NDArray[np.bool_]) -> Padded:
         device = next(self.parameters()).device
         place, energy = tokens.place.astype(np.float32), tokens.gen.energy.astype(np.float32)
-        sides = (tokens.about, place, tokens.partner, energy, tokens.group)
-        about, where, partner, energies, group = (in_rows(side, index, device) for side in sides)
+        sides = (tokens.about, place, tokens.decays.of, energy, tokens.group)
+        about, where, decay, energies, group = (in_rows(side, index, device) for side in sides)
         there = torch.from_numpy(filled).to(device)
-        return Padded(about, where, partner, energies, group, there)
+        return Padded(about, where, decay, energies, group, there)
 
     def _fields(self, side: Tensor) -> NDArray[np.float32]:
         return side.detach().cpu().numpy().reshape(len(side), self.slots, FIELDS)

@@ -16,7 +16,7 @@ from gen2reco.models.nn.hits import (
     match_moved,
     match_tracks,
 )
-from gen2reco.models.nn.jet_features import Scene
+from gen2reco.models.nn.jet_scene import Scene
 from gen2reco.models.nn.jet_units import ELSEWHERE, FOUND, LOST, turn_back
 
 if TYPE_CHECKING:
@@ -29,12 +29,20 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 
+MOST_OF, NEARLY_ALL = 0.5, 0.7
+"""A particle dominates a cell of photons, or of hadrons, with more than this of its energy."""
+LITTLE_OF = 0.3
+"""Energy of a cell that says nothing of a neutral hadron that dominates it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Observed:
     """GEN and RECO of some jets, taken apart into steps.
 
     Attributes:
         scene: the GEN side.
+        decay: `LOST`, `FOUND` or `ELSEWHERE` of each decay: no sign of its products, signs
+            of some, or one that is elsewhere.
         track: `LOST`, `FOUND` or `ELSEWHERE` of each charged particle.
         turn: difference in phi of each charged particle, 0 where it is lost.
         pt: RECO pt of each charged particle, 0 where it is lost.
@@ -50,6 +58,7 @@ class Observed:
     """
 
     scene: Scene
+    decay: Index
     track: Index
     turn: Numbers
     pt: Numbers
@@ -96,12 +105,13 @@ class Observed:
 
         neutral, neutral_energy, mine = _of_cells(scene.had, reco, reco.kind == NEUTRAL, grids[1])
         owner[mine] = 1
+        decay = _of_decays(scene, track, pt, photon, neutral_energy)
         rest = np.flatnonzero(owner < 0)
         jet = reco.jet[rest]
         axis = (gen.axis[0][jet], gen.axis[1][jet])
         momentum = [reco.pt[rest], reco.eta[rest] - axis[0], turn_back(reco.phi[rest] - axis[1])]
         return cls(
-            scene, track, turn, pt, photon, place, photon_energy, neutral, neutral_energy,
+            scene, decay, track, turn, pt, photon, place, photon_energy, neutral, neutral_energy,
             np.minimum(np.bincount(jet, minlength=gen.jets), most_left), jet, reco.kind[rest],
             np.stack(momentum, axis=1),
         )  # fmt: skip
@@ -124,3 +134,28 @@ def _of_cells(
     outcome, energy = np.full(len(cells), LOST), np.zeros(len(cells))
     outcome[at], energy[at] = FOUND, reco.energy[which]
     return outcome, energy, which
+
+
+def _of_decays(
+    scene: Scene, track: Index, pt: Numbers, photon: Index, neutral_energy: Numbers
+) -> Index:
+    """Return what becomes of each decay.
+
+    Signs are tracks, photons from cells that a product dominates, and energy in cells that a
+    neutral hadron dominates. What several particles share says nothing.
+    """
+    gen, energy, em, had = scene.gen, scene.energy, scene.em, scene.had
+    outcome = np.full(len(gen.jet), LOST)
+    outcome[scene.charged] = track
+    at = np.flatnonzero((gen.kind == PHOTON) & (em.of >= 0))
+    at = at[energy[at] > MOST_OF * scene.photons[em.of[at]]]
+    outcome[at] = photon[em.of[at]]
+    tracks = np.zeros(len(gen.jet))
+    tracks[scene.charged] = pt * np.cosh(gen.eta[scene.charged])
+    share = (had.sums(tracks) + neutral_energy) / had.sums(energy)
+    at = np.flatnonzero((gen.kind == NEUTRAL) & (had.of >= 0))
+    at = at[energy[at] > NEARLY_ALL * had.sums(energy)[had.of[at]]]
+    outcome[at] = np.where(share[had.of[at]] > LITTLE_OF, FOUND, LOST)
+    decays = scene.decays
+    some, beside = (decays.sums((outcome == what) * 1.0) > 0 for what in (FOUND, ELSEWHERE))
+    return np.where(beside, ELSEWHERE, np.where(some, FOUND, LOST))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BLOCK = 4096
 """Rows per call of a network: products of another size may round differently (last bit)."""
 
-NORMALS, UNIFORMS = 7, 7
+NORMALS, UNIFORMS = 7, 8
 """Random numbers of each slot."""
 TRIES = 3
 """How often a particle that belongs to no GEN particle is drawn until it is inside of its jet."""

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON, Particles, axes
-from gen2reco.models.nn.jet_features import Scene
+from gen2reco.models.nn.jet_features import (
+    of_before,
+    of_decays,
+    of_em,
+    of_had,
+    of_missing,
+    of_tracks,
+)
 from gen2reco.models.nn.jet_response import TRIES
+from gen2reco.models.nn.jet_scene import Scene
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import (
     ELSEWHERE,
@@ -57,15 +65,12 @@ def _joined(made: list[Made]) -> Made:
 
 def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Grid]) -> list[Made]:
     gen, charged = scene.gen, scene.charged
-    about = scene.of_tracks(charged)
+    _, uniform = _lanes(draws, gen, scene.decays.lead)
+    fate = scene.decays.fate(steps.choice("decay").draw(of_decays(scene), uniform[:, 7]))
+    about = of_tracks(scene, charged, fate)
     _, uniform = _lanes(draws, gen, charged)
-    everyone = np.full(len(gen.jet), LOST)
-    second = scene.siblings.second[charged]
-    for rows in (np.flatnonzero(~second), np.flatnonzero(second)):
-        kin = scene.of_siblings(charged[rows], everyone)
-        wide = np.concatenate([about[rows], kin], axis=1)
-        everyone[charged[rows]] = steps.choice("track").draw(wide, uniform[rows, 0])
-    outcome = everyone[charged]
+    outcome = steps.choice("track").draw(about, uniform[:, 0])
+    outcome[fate[charged] == LOST] = LOST
     found = np.zeros(len(gen.jet), np.bool_)
     found[charged] = outcome != LOST
     phi = gen.phi.copy()
@@ -73,8 +78,8 @@ def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Gr
     normal, _ = _lanes(draws, gen, beside)
     turned = steps.response("turn").draw(about[outcome == ELSEWHERE], normal[:, :1])[:, 0]
     phi[beside] = turn_back(phi[beside] + grown(turned))
-    photons, dark = _draw_photons(steps, scene, draws, grids[0], found)
-    neutrals, response = _draw_neutrals(steps, scene, draws, grids[1], (found, dark))
+    photons, dark = _draw_photons(steps, scene, draws, grids[0], (found, fate))
+    neutrals, response = _draw_neutrals(steps, scene, draws, grids[1], (found, dark, fate))
     kept = np.flatnonzero(found)
     pt = gen.pt[kept] * response[kept]
     tracks = (gen.jet[kept], pt, gen.eta[kept], phi[kept], gen.pdg_id[kept], gen.charge[kept])
@@ -82,16 +87,18 @@ def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Gr
 
 
 def _draw_photons(
-    steps: Steps, scene: Scene, draws: Draws, grid: Grid, found: Flags
+    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Index]
 ) -> tuple[Made, Flags]:
-    """Return photons, and which cells give none."""
-    gen, about = scene.gen, scene.of_em(found)
+    """Return photons, and which cells give none.
+
+    `before`: which particles have a track, what becomes of their decays.
+    """
+    gen, about = scene.gen, of_em(scene, *before)
     _, uniform = _lanes(draws, gen, scene.em.lead)
     outcome = np.full(len(about), LOST)
     for number in range(scene.chain.rounds):
         rows = np.flatnonzero(scene.chain.turn == number)
-        before = scene.of_before(outcome)[rows]
-        wide = np.concatenate([about[rows], before], axis=1)
+        wide = np.concatenate([about[rows], of_before(scene, outcome)[rows]], axis=1)
         outcome[rows] = steps.choice("photon").draw(wide, uniform[rows, 1])
     there = np.flatnonzero(outcome != LOST)
     lead = scene.em.lead[there]
@@ -102,13 +109,13 @@ def _draw_photons(
     place = np.sinh(np.clip(place, -6.0, 6.0)) / MOVE
     eta[beside] = gen.eta[lead[beside]] + place[:, 0]
     phi[beside] = gen.phi[lead[beside]] + place[:, 1]
-    energy, before = np.zeros(len(about)), scene.of_before(outcome)
+    energy, harder = np.zeros(len(about)), of_before(scene, outcome)
     entering, unit = photon_energy(scene), photon_unit(scene)
     for number in range(scene.chain.rounds):
         of_round = np.flatnonzero(scene.chain.turn[there] == number)
         rows = there[of_round]
-        missing = scene.of_missing(outcome == LOST, energy)[rows]
-        wide = np.column_stack([about[rows], before[rows], missing, beside[of_round]])
+        missing = of_missing(scene, outcome == LOST, energy)[rows]
+        wide = np.column_stack([about[rows], harder[rows], missing, beside[of_round]])
         drawn = steps.response("photon_energy").draw(wide, normal[of_round, 3:4])[:, 0]
         energy[rows] = entering[rows] * ratio_of(drawn, unit[rows])
     made = _neutral(scene.em.jet[there], energy[there], eta, phi, PHOTON)
@@ -116,14 +123,15 @@ def _draw_photons(
 
 
 def _draw_neutrals(
-    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Flags]
+    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Flags, Index]
 ) -> tuple[Made, Numbers]:
     """Return neutral hadrons, and RECO pt over GEN pt of every particle that leaves a track.
 
-    `before`: which particles have a track, which cells of photons give none.
+    `before`: which particles have a track, which cells of photons give none, what becomes of the
+    decays of particles.
     """
-    found, dark = before
-    gen, cells, about = scene.gen, scene.had, scene.of_had(found, dark)
+    found, _, fate = before
+    gen, cells, about = scene.gen, scene.had, of_had(scene, *before)
     normal, uniform = _lanes(draws, gen, cells.lead)
     neutral = steps.choice("neutral").draw(about, uniform[:, 4])
     tracks = Tracks.of(scene, found)
@@ -150,7 +158,7 @@ def _draw_neutrals(
     odds = tracks.odds() + np.log(ratio_of(apart, FINE))
     response[tracks.several] = tracks.shared_out(odds, scale)
     normal, _ = _lanes(draws, gen, tracks.leptons)
-    lepton = steps.response("lepton").draw(tracks.of_leptons(tracks.leptons), normal[:, 6:7])
+    lepton = steps.response("lepton").draw(tracks.of_leptons(fate), normal[:, 6:7])
     response[tracks.leptons] = ratio_of(lepton[:, 0], LEPTON)
     return made, response
 

@@ -11,15 +11,21 @@ from torch import Tensor, nn
 
 from gen2reco.models.nn.jet_features import (
     OF_BEFORE,
+    OF_DECAY,
     OF_EM,
     OF_HAD,
-    OF_JET,
     OF_MISSING,
-    OF_SIBLING,
     OF_TRACK,
     OUTCOMES,
+    of_before,
+    of_decays,
+    of_em,
+    of_had,
+    of_missing,
+    of_tracks,
 )
 from gen2reco.models.nn.jet_response import Choice, Histogram, Response
+from gen2reco.models.nn.jet_scene import OF_JET
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import (
     ELSEWHERE,
@@ -74,7 +80,8 @@ class Step:
 
 
 STEPS = {
-    "track": Step(OF_TRACK + OF_SIBLING, classes=OUTCOMES),
+    "decay": Step(OF_DECAY, classes=OUTCOMES),
+    "track": Step(OF_TRACK, classes=OUTCOMES),
     "turn": Step(OF_TRACK, targets=1),
     "photon": Step(OF_EM + OF_BEFORE, classes=OUTCOMES),
     "photon_place": Step(OF_EM, targets=2),
@@ -117,41 +124,51 @@ class Steps:
         reco = np.zeros(len(gen.jet))
         reco[scene.charged] = seen.pt
         losses = _Losses(self, weight)
-        self._of_tracks(seen, outcome, losses)
-        self._of_photons(seen, outcome != LOST, losses)
-        self._of_hadrons(seen, outcome != LOST, reco, losses)
+        fate = scene.decays.fate(seen.decay)
+        self._of_decays(seen, losses)
+        self._of_tracks(seen, fate, losses)
+        self._of_photons(seen, outcome != LOST, fate, losses)
+        self._of_hadrons(seen, outcome != LOST, fate, reco, losses)
         self._of_left(seen, losses)
         return torch.stack(losses.found).sum() / weight.sum()
 
-    def _of_tracks(self, seen: Observed, outcome: Index, losses: _Losses) -> None:
+    def _of_decays(self, seen: Observed, losses: _Losses) -> None:
         scene = seen.scene
-        about, jet = scene.of_tracks(scene.charged), scene.gen.jet[scene.charged]
-        kin = scene.of_siblings(scene.charged, outcome)
-        inside = scene.distance[scene.charged] < scene.inside
-        wide = np.concatenate([about, kin], axis=1)
-        losses.choose("track", wide, seen.track, jet, np.flatnonzero(inside))
+        about, jet = of_decays(scene), scene.gen.jet[scene.decays.lead]
+        inside = scene.decay_distance < scene.edge
+        losses.choose("decay", about, seen.decay, jet, np.flatnonzero(inside))
+
+    def _of_tracks(self, seen: Observed, fate: Index, losses: _Losses) -> None:
+        scene, charged = seen.scene, seen.scene.charged
+        about, jet = of_tracks(scene, charged, fate), scene.gen.jet[charged]
+        # Of decays that leave no sign nothing is left to be said.
+        inside = (scene.distance[charged] < scene.edge) & (fate[charged] != LOST)
+        losses.choose("track", about, seen.track, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.track == ELSEWHERE)
         losses.respond("turn", shrunk(seen.turn), about, jet, beside)
 
-    def _of_photons(self, seen: Observed, found: Flags, losses: _Losses) -> None:
+    def _of_photons(self, seen: Observed, found: Flags, fate: Index, losses: _Losses) -> None:
         scene = seen.scene
-        about, jet = scene.of_em(found), scene.em.jet
-        before = scene.of_before(seen.photon)
-        inside = scene.em_distance < scene.inside
+        about, jet = of_em(scene, found, fate), scene.em.jet
+        before = of_before(scene, seen.photon)
+        inside = scene.em_distance < scene.edge
         wide = np.concatenate([about, before], axis=1)
         losses.choose("photon", wide, seen.photon, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.photon == ELSEWHERE)
         losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
         there = np.flatnonzero(seen.photon != LOST)
         ratio = squeezed(log_ratio(seen.photon_energy, photon_energy(scene)), photon_unit(scene))
-        missing = scene.of_missing(seen.photon == LOST, seen.photon_energy)
+        missing = of_missing(scene, seen.photon == LOST, seen.photon_energy)
         about = np.column_stack([about, before, missing, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 
-    def _of_hadrons(self, seen: Observed, found: Flags, reco: Numbers, losses: _Losses) -> None:
+    def _of_hadrons(
+        self, seen: Observed, found: Flags, fate: Index, reco: Numbers, losses: _Losses
+    ) -> None:
         scene, gen = seen.scene, seen.scene.gen
-        about, jet = scene.of_had(found, seen.photon == LOST), scene.had.jet
-        inside = scene.had_distance < scene.inside
+        about = of_had(scene, found, seen.photon == LOST, fate)
+        jet = scene.had.jet
+        inside = scene.had_distance < scene.edge
         losses.choose("neutral", about, seen.neutral, jet, np.flatnonzero(inside))
         tracks = Tracks.of(scene, found)
         scale = tracks.scale(reco / gen.pt)
@@ -168,7 +185,7 @@ class Steps:
         losses.respond("sharing", apart, tracks.about(about, seen.neutral, scale), jets)
         leptons = tracks.leptons
         ratio = squeezed(np.log(reco[leptons] / gen.pt[leptons]), LEPTON)
-        losses.respond("lepton", ratio, tracks.of_leptons(leptons), gen.jet[leptons])
+        losses.respond("lepton", ratio, tracks.of_leptons(fate), gen.jet[leptons])
 
     def _of_left(self, seen: Observed, losses: _Losses) -> None:
         scene = seen.scene

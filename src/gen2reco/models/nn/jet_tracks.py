@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen2reco.models.nn.hits import HADRON
+from gen2reco.models.nn.jet_features import of_tracks
 from gen2reco.models.nn.jet_units import (
     FARTHEST,
     SCALE,
@@ -21,7 +22,7 @@ from gen2reco.models.nn.jet_units import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.jet_features import Scene
+    from gen2reco.models.nn.jet_scene import Scene
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -132,9 +133,9 @@ class Tracks:
                (self.count[of] - self.rank[self.parted]) / 2.0 - 1.0]  # fmt: skip
         return np.concatenate([cells[of], np.stack(own, axis=1)], axis=1)
 
-    def of_leptons(self, which: Index) -> Numbers:
-        """What is said of electrons and muons."""
-        scene = self.scene
+    def of_leptons(self, fate: Index) -> Numbers:
+        """What is said of electrons and muons, given what becomes of the decays of particles."""
+        scene, which = self.scene, self.leptons
         photons = np.append(photon_energy(scene), 0.0)[scene.em.of[which]]
         share = photons / (photons + scene.energy[which])
-        return np.column_stack([scene.of_tracks(which), share])
+        return np.column_stack([of_tracks(scene, which, fate), share])

@@ -11,7 +11,7 @@ from gen2reco.models.nn.hits import COPY, ELECTRON, HADRON, NEUTRAL, PHOTON
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.jet_features import Scene
+    from gen2reco.models.nn.jet_scene import Scene
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 LOST, FOUND, ELSEWHERE = range(3)
-"""What becomes of a charged particle or a cell: nothing, RECO at its place, RECO beside it."""
+"""What becomes of a decay, a charged particle or a cell: no sign, RECO there, or beside."""
 
 KINDS = 5
 STANDS_FOR = np.array([211.0, 130.0, 22.0, 11.0, 13.0])
@@ -42,13 +42,20 @@ MOST = 3.0
 """Largest log ratio that is drawn: energy that soft particles cannot have is rare in training."""
 LEAST = 0.1
 """GeV: a neutral hadron that is there has at least this."""
+LITTLE = 0.1
+"""Energy in GeV below which logarithms stop to care."""
 FARTHEST = 9.0
 """Compressed numbers beyond this are cut."""
 
 
+def log_of(energy: Numbers) -> Numbers:
+    """Return the logarithm of energies in GeV, as far as it matters."""
+    return np.asarray(np.log(np.maximum(energy, LITTLE)))
+
+
 def photon_energy(scene: Scene) -> Numbers:
     """Energy of photons that enter each cell; of electrons where there is no photon, GeV."""
-    photons = scene.em.sums(scene.energy * (scene.gen.kind == PHOTON))
+    photons = scene.photons
     electrons = scene.em.sums(scene.energy * (scene.gen.kind == ELECTRON))
     return np.asarray(np.where(photons > 0, photons, electrons))
 

@@ -52,7 +52,7 @@ class Padded(NamedTuple):
     Attributes:
         about: what is said of each, [jets, slots, features].
         place: eta and phi relative to the axis, [jets, slots, 2].
-        partner: slot of the other of a pair, int64 [jets, slots], -1 for none.
+        decay: which decay each comes from, int64 [jets, slots], -1 for none.
         energy: GeV, [jets, slots].
         group: photons and electrons 0, charged hadrons and muons 1, neutral hadrons 2.
         filled: bool [jets, slots].
@@ -60,7 +60,7 @@ class Padded(NamedTuple):
 
     about: Tensor
     place: Tensor
-    partner: Tensor
+    decay: Tensor
     energy: Tensor
     group: Tensor
     filled: Tensor
@@ -69,8 +69,8 @@ class Padded(NamedTuple):
         """What is said of pairs, [jets, slots, slots, OF_PAIR]."""
         apart = ((self.place[:, :, None] - self.place[:, None]) ** 2).sum(-1)
         near = [torch.exp(apart * (-0.5 / scale**2)) for scale in SCALES]
-        slots = torch.arange(self.filled.shape[1], device=self.filled.device)
-        return torch.stack([*near, (self.partner[..., None] == slots).to(apart.dtype)], -1)
+        same = (self.decay[:, :, None] == self.decay[:, None]) & (self.decay >= 0)[:, None]
+        return torch.stack([*near, same.to(apart.dtype)], -1)
 
 
 class Chance(NamedTuple):

@@ -1,7 +1,7 @@
 """Particles of jets as tokens: what is said of each, and padding in buckets of length.
 
-Nothing here knows of a detector. Distances, energies around a particle and pairs with the mass of a
-known decay say what an attention network of small width would have to find out at length.
+Nothing here knows of a detector. Distances, energies around a particle and decays found by their
+mass say what an attention network of small width would have to find out at length.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from gen2reco.models.nn.decays import CHANNELS, Decays
 from gen2reco.models.nn.hits import ELECTRON, NEUTRAL, PHOTON
 from gen2reco.models.nn.jet_units import turn_back
-from gen2reco.models.nn.relatives import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ LITTLE = 0.1
 STEP = 8
 """Padded lengths are multiples of this."""
 
-OF_JET, OF_TOKEN = 6, 26 + GROUPS * len(RADII)
+OF_JET, OF_TOKEN = 6, 24 + CHANNELS + GROUPS * len(RADII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +52,9 @@ class Tokens:
         return np.stack([gen.eta - eta[gen.jet], turn_back(gen.phi - phi[gen.jet])], axis=1)
 
     @cached_property
-    def siblings(self) -> Siblings:
-        """Pairs that have the mass of a decay."""
-        return Siblings.of(self.gen)
-
-    @cached_property
-    def partner(self) -> Index:
-        """Place within the jet of the other of each pair, -1 for none."""
-        other = self.siblings.partner
-        return np.where(other >= 0, other - self.gen.ends[self.gen.jet], -1)
+    def decays(self) -> Decays:
+        """Decays that particles probably come from."""
+        return Decays.of_jets(self.gen)
 
     @cached_property
     def jets(self) -> Numbers:
@@ -82,9 +76,12 @@ class Tokens:
     @cached_property
     def about(self) -> NDArray[np.float32]:
         """What is said of each particle, numbers of order one, float32 [n, OF_TOKEN]."""
-        gen, kin = self.gen, self.siblings
+        gen, decays = self.gen, self.decays
         distance, species = np.hypot(*self.place.T), np.abs(gen.pdg_id)
-        paired = kin.partner >= 0
+        there, of = decays.of >= 0, decays.of
+        channel = np.append(decays.channel, -1)[of]
+        off, spread = (np.append(side, 0.0)[of] for side in (decays.off, decays.spread))
+        whole = np.append(decays.sums(gen.energy), 1.0)[of]
         around, centre = self._around()
         columns = [
             _log(gen.pt) / 1.5 - 1.0,
@@ -99,11 +96,10 @@ class Tokens:
             (species == 321) * 1.0,
             (species == 2212) * 1.0,
             (species == 130) * 1.0,
-            paired * 1.0,
-            kin.baryon * 1.0,
-            kin.second * 1.0,
-            kin.off / 0.01,
-            np.where(paired, _log(kin.energy) / 2.0 - 1.0, 0.0),
+            *((channel == kind) * 1.0 for kind in range(CHANNELS)),
+            off / 5.0 - there,
+            spread / 8.0 + there,
+            _log(whole) / 2.0,
             *(self.jets[gen.jet, :2].T),
             *(centre.T / 0.01),
             *(_log(around).T / 2.0 - 1.0),
