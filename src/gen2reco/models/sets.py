@@ -4,11 +4,12 @@ What a detector does to a jet is local: a charged particle leaves a track or non
 direction; what enters a cell of a calorimeter comes out as at most one neutral particle of that
 cell. So p(RECO | GEN) is a product over the jet's particles and cells:
 
-1. each charged GEN particle is lost, found, or found with another azimuth;
-2. each cell that photons and electrons enter gives a photon or none, and its energy;
-3. each cell that hadrons enter gives a neutral hadron or none, given the tracks of 1; then come
+1. each decay of a long-lived particle, found by its mass, leaves no sign, some, or one elsewhere;
+2. each charged GEN particle is lost, found, or found with another azimuth;
+3. each cell that photons and electrons enter gives a photon or none, and its energy;
+4. each cell that hadrons enter gives a neutral hadron or none, given the tracks of 2; then come
    the common scale of its tracks, the energy of the neutral hadron, and how tracks share theirs;
-4. what is left in RECO (particles that GEN's list does not hold, decays in flight) is a number of
+5. what is left in RECO (particles that GEN's list does not hold, decays in flight) is a number of
    particles per jet and their types and momenta.
 
 Classifiers, histograms and flows learn every step, given energies, counts and place of particle or

@@ -27,13 +27,16 @@ NEAR_EM, NEAR_HAD = 0.03, 0.13
 ETA_STEPS = np.round(np.arange(0.1, 3.05, 0.1), 1)
 PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0])
 """Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
+ENERGY_STEPS = 2.0 ** np.arange(11)
+"""GeV: hard cells are rare, and a network that is told the logarithm alone gives them the tails of
+softer ones."""
 
 OUTCOMES = 3
 """Of a decay, a charged particle or a cell of photons: lost, found, elsewhere."""
 
 OF_DECAY, OF_TRACK, OF_EM, OF_HAD = (
     10 + CHANNELS + len(ETA_STEPS), 19 + CHANNELS + len(ETA_STEPS) + len(PT_STEPS),
-    19 + len(ETA_STEPS), 22 + len(ETA_STEPS),
+    19 + len(ETA_STEPS) + len(ENERGY_STEPS), 22 + len(ETA_STEPS) + len(ENERGY_STEPS),
 )  # fmt: skip
 OF_BEFORE, OF_MISSING = 4 + OUTCOMES, 3
 """How many numbers decays, charged particles and cells are described by."""
@@ -181,7 +184,8 @@ def of_em(scene: Scene, found: Flags, fate: Index) -> Numbers:
         ],
         axis=1,
     )
-    return np.concatenate([numbers, _passed(size, ETA_STEPS)], axis=1)
+    steps = _passed(size, ETA_STEPS), _passed(total, ENERGY_STEPS)
+    return np.concatenate([numbers, *steps], axis=1)
 
 
 def of_had(scene: Scene, found: Flags, dark: Flags, fate: Index) -> Numbers:
@@ -227,7 +231,8 @@ def of_had(scene: Scene, found: Flags, dark: Flags, fate: Index) -> Numbers:
         ],
         axis=1,
     )
-    return np.concatenate([numbers, _passed(size, ETA_STEPS)], axis=1)
+    steps = _passed(size, ETA_STEPS), _passed(total, ENERGY_STEPS)
+    return np.concatenate([numbers, *steps], axis=1)
 
 
 def _told(scene: Scene, distance: Numbers) -> list[Numbers]:
