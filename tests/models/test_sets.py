@@ -7,6 +7,7 @@ import torch
 
 from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles, match_tracks
+from gen2reco.models.nn.jet_arrivals import Arrivals
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_response import (
     NORMALS,
@@ -17,7 +18,7 @@ from gen2reco.models.nn.jet_response import (
 )
 from gen2reco.models.nn.jet_scene import Scene
 from gen2reco.models.nn.jet_tracks import Tracks
-from gen2reco.models.nn.jet_units import LOST
+from gen2reco.models.nn.jet_units import FOUND, LOST
 from gen2reco.models.protocol import Shape
 from gen2reco.models.sets import FIELDS
 
@@ -185,7 +186,8 @@ def test_everything_in_reco_belongs_to_something(model):
 def test_tracks_of_a_cell_share_its_energy(model):
     gen = Particles.of(toy.gen_jets(100, 14))
     scene = Scene.of(gen, model.detector)
-    tracks = Tracks.of(scene, np.ones(len(gen.jet), np.bool_))
+    arrivals = Arrivals.of(scene, np.full(len(scene.decays.channel), FOUND))
+    tracks = Tracks.of(arrivals, np.ones(len(gen.jet), np.bool_))
     rng = np.random.default_rng(3)
     response = np.exp(rng.normal(0, 0.3, len(gen.jet)))
     assert 0 < len(tracks.parted) < len(tracks.several)

@@ -8,13 +8,14 @@ import numpy as np
 
 from gen2reco.models.nn.decays import CHANNELS
 from gen2reco.models.nn.hits import ELECTRON, HADRON, MUON, NEUTRAL, PHOTON
-from gen2reco.models.nn.jet_units import ELSEWHERE, LITTLE, LOST, log_of
+from gen2reco.models.nn.jet_units import ELSEWHERE, LITTLE, log_of
 from gen2reco.rows.segments import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gen2reco.models.nn.hits import Cells
+    from gen2reco.models.nn.jet_arrivals import Arrivals
     from gen2reco.models.nn.jet_scene import Scene
 
     Numbers = NDArray[np.float64]
@@ -66,14 +67,9 @@ def of_decays(scene: Scene) -> Numbers:
     return np.concatenate([numbers, decays.channel[:, None] == np.arange(CHANNELS), steps], axis=1)
 
 
-def of_tracks(scene: Scene, which: Index, fate: Index) -> Numbers:
-    """What is said of charged particles, [len(which), OF_TRACK].
-
-    Args:
-        scene: the GEN side.
-        which: charged particles.
-        fate: what becomes of the decay of each particle, -1 without one, [particles].
-    """
+def of_tracks(arrivals: Arrivals, which: Index) -> Numbers:
+    """What is said of charged particles, by their place, [len(which), OF_TRACK]."""
+    scene, fate = arrivals.scene, arrivals.fate
     gen, had, decays = scene.gen, scene.had, scene.decays
     cell = had.of[which]
     total = np.append(had.sums(scene.energy), 0.0)[cell]
@@ -124,18 +120,19 @@ def of_before(scene: Scene, outcome: Index) -> Numbers:
     )
 
 
-def of_missing(scene: Scene, lost: Flags, energy: Numbers) -> Numbers:
+def of_missing(arrivals: Arrivals, lost: Flags, energy: Numbers) -> Numbers:
     """What is said of photons' energy that is missing around each cell, [cells, OF_MISSING].
 
     Energy that leaves one cell for another is missing there and found here. Known are cells
     that give nothing, and the energies of those that come before in the chain.
 
     Args:
-        scene: the GEN side.
+        arrivals: the GEN side.
         lost: cells of photons that give none, [cells].
         energy: of the photons of cells, GeV; those of later rounds are not looked at, [cells].
     """
-    gen, chain, own = scene.gen, scene.chain, scene.photons
+    scene, own = arrivals.scene, arrivals.photons
+    gen, chain = scene.gen, scene.chain
     missing = np.where(lost, own, own - energy)
     there = chain.before >= 0
     before = np.where(there, missing[chain.before], 0.0)
@@ -147,26 +144,26 @@ def of_missing(scene: Scene, lost: Flags, energy: Numbers) -> Numbers:
     return np.arcsinh(10.0 * np.column_stack([before, out]) / unit[:, None]) / 3.0
 
 
-def of_em(scene: Scene, found: Flags, fate: Index) -> Numbers:
+def of_em(arrivals: Arrivals, found: Flags) -> Numbers:
     """What is said of cells of photons and electrons, [cells, OF_EM].
 
     Args:
-        scene: the GEN side.
+        arrivals: the GEN side.
         found: particles with a track, [particles].
-        fate: what becomes of the decay of each particle, -1 without one, [particles].
     """
+    scene, fate = arrivals.scene, arrivals.fate
     gen, cells, energy = scene.gen, scene.em, scene.energy
     photon, electron = gen.kind == PHOTON, gen.kind == ELECTRON
-    total, lead = scene.photons, cells.lead
-    gone = cells.sums(energy * (fate == LOST))
+    total, lead = arrivals.photons, cells.lead
+    gone = cells.sums(energy * arrivals.gone)
     size = np.abs(gen.eta[lead])
     jets = scene.jets[cells.jet]
     numbers = np.stack(
         [
             log_of(total) / 1.5 - 1.0,
             np.log(np.maximum(total, LITTLE)) < np.log(0.6),
-            cells.sums(photon * 1.0) / 2.0 - 0.7,
-            energy[lead] / np.maximum(cells.sums(energy), 1e-9),
+            cells.sums(photon & ~arrivals.gone) / 2.0 - 0.7,
+            arrivals.energy[lead] / np.maximum(total, arrivals.energy[lead] + 1e-9),
             log_of(cells.sums(energy * (electron & found))) / 1.5,
             log_of(cells.sums(energy * (electron & ~found))) / 1.5,
             size - 1.0,
@@ -174,10 +171,10 @@ def of_em(scene: Scene, found: Flags, fate: Index) -> Numbers:
             *_told(scene, scene.em_distance),
             jets[:, 0],
             jets[:, 1],
-            log_of(_around(scene, cells, energy * photon, NEAR_EM)) / 2.0 - 1.0,
+            log_of(_around(scene, cells, arrivals.energy * photon, NEAR_EM)) / 2.0 - 1.0,
             size > 2.9,
-            gone / np.maximum(total, LITTLE),
-            log_of(np.maximum(total - gone, 0.0)) / 1.5 - 1.0,
+            gone / np.maximum(gone + total, LITTLE),
+            log_of(gone) / 1.5,
             log_of(cells.sums(energy * (fate == ELSEWHERE))) / 1.5,
             fate[lead] >= 0,
             jets[:, 3],
@@ -188,19 +185,19 @@ def of_em(scene: Scene, found: Flags, fate: Index) -> Numbers:
     return np.concatenate([numbers, *steps], axis=1)
 
 
-def of_had(scene: Scene, found: Flags, dark: Flags, fate: Index) -> Numbers:
+def of_had(arrivals: Arrivals, found: Flags, dark: Flags) -> Numbers:
     """What is said of cells of hadrons, [cells, OF_HAD].
 
     Args:
-        scene: the GEN side.
+        arrivals: the GEN side.
         found: particles with a track, [particles].
         dark: cells of photons that give none, [cells of photons].
-        fate: what becomes of the decay of each particle, -1 without one, [particles].
     """
-    gen, cells, energy = scene.gen, scene.had, scene.energy
-    charged, gone = gen.kind == HADRON, fate == LOST
+    scene, energy, gone = arrivals.scene, arrivals.energy, arrivals.gone
+    gen, cells, charged = scene.gen, scene.had, scene.gen.kind == HADRON
     tracks = energy * (charged & found)
-    total, seen = cells.sums(energy), cells.sums(tracks)
+    total, seen = arrivals.hadrons, cells.sums(tracks)
+    away = cells.sums(scene.energy * gone)
     count = cells.sums((charged & found) * 1.0)
     lead = cells.lead
     size = np.abs(gen.eta[lead])
@@ -209,15 +206,15 @@ def of_had(scene: Scene, found: Flags, dark: Flags, fate: Index) -> Numbers:
         [
             log_of(total) / 1.5 - 1.5,
             log_of(seen) / 1.5 - 1.5,
-            log_of(cells.sums(energy * (charged & ~found & ~gone))) / 1.5,
-            log_of(cells.sums(energy * ((gen.kind == NEUTRAL) & ~gone))) / 1.5,
-            log_of(cells.sums(energy * gone)) / 1.5,
-            cells.sums(energy * gone) / np.maximum(total, 1e-9),
-            log_of(cells.sums(energy * (fate == ELSEWHERE))) / 1.5,
+            log_of(cells.sums(energy * (charged & ~found))) / 1.5,
+            log_of(cells.sums(energy * (gen.kind == NEUTRAL))) / 1.5,
+            log_of(away) / 1.5,
+            away / np.maximum(away + total, 1e-9),
+            log_of(cells.sums(energy * (arrivals.fate == ELSEWHERE))) / 1.5,
             seen / np.maximum(total, 1e-9),
             count / 2.0 - 1.0,
             (count == 0) * 1.0,
-            cells.sums(np.ones(len(energy))) / 2.0 - 1.0,
+            cells.sums(~gone) / 2.0 - 1.0,
             np.sqrt(cells.sums(tracks**2)) / np.maximum(seen, LITTLE),
             size - 1.0,
             (size > 2.5) * 1.0,
@@ -225,7 +222,7 @@ def of_had(scene: Scene, found: Flags, dark: Flags, fate: Index) -> Numbers:
             jets[:, 0],
             jets[:, 1],
             log_of(_around(scene, cells, energy, NEAR_HAD)) / 2.0 - 1.0,
-            log_of(_in_front(scene, scene.em.sums(energy * ~gone) * dark)) / 2.0,
+            log_of(_in_front(scene, scene.em.sums(energy) * dark)) / 2.0,
             cells.sums(energy * (np.abs(gen.pdg_id) == 2112)) / np.maximum(total, 1e-9),
             jets[:, 3],
         ],

@@ -145,10 +145,11 @@ def _of_decays(
     neutral hadron dominates. What several particles share says nothing.
     """
     gen, energy, em, had = scene.gen, scene.energy, scene.em, scene.had
+    photons = em.sums(energy * (gen.kind == PHOTON))
     outcome = np.full(len(gen.jet), LOST)
     outcome[scene.charged] = track
     at = np.flatnonzero((gen.kind == PHOTON) & (em.of >= 0))
-    at = at[energy[at] > MOST_OF * scene.photons[em.of[at]]]
+    at = at[energy[at] > MOST_OF * photons[em.of[at]]]
     outcome[at] = photon[em.of[at]]
     tracks = np.zeros(len(gen.jet))
     tracks[scene.charged] = pt * np.cosh(gen.eta[scene.charged])

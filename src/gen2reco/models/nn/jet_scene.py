@@ -86,11 +86,6 @@ class Scene:
         return Chain.of(self.em, self.gen, energy, known=self.together)
 
     @cached_property
-    def photons(self) -> Numbers:
-        """Energy of photons that enter each cell, GeV."""
-        return self.em.sums(self.energy * (self.gen.kind == PHOTON))
-
-    @cached_property
     def distance(self) -> Numbers:
         """Distance of each particle from its jet's axis."""
         return self._from_axis(self.gen.eta, self.gen.phi, self.gen.jet)

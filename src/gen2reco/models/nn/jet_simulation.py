@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from gen2reco.models.nn.hits import HADRON, NEUTRAL, PHOTON, Particles, axes
+from gen2reco.models.nn.jet_arrivals import Arrivals
 from gen2reco.models.nn.jet_features import (
     of_before,
     of_decays,
@@ -29,11 +30,8 @@ from gen2reco.models.nn.jet_units import (
     STANDS_FOR,
     expanded,
     grown,
-    hadron_unit,
     identities,
     one_hot,
-    photon_energy,
-    photon_unit,
     ratio_of,
     turn_back,
 )
@@ -66,11 +64,11 @@ def _joined(made: list[Made]) -> Made:
 def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Grid]) -> list[Made]:
     gen, charged = scene.gen, scene.charged
     _, uniform = _lanes(draws, gen, scene.decays.lead)
-    fate = scene.decays.fate(steps.choice("decay").draw(of_decays(scene), uniform[:, 7]))
-    about = of_tracks(scene, charged, fate)
+    arrivals = Arrivals.of(scene, steps.choice("decay").draw(of_decays(scene), uniform[:, 7]))
+    about = of_tracks(arrivals, charged)
     _, uniform = _lanes(draws, gen, charged)
     outcome = steps.choice("track").draw(about, uniform[:, 0])
-    outcome[fate[charged] == LOST] = LOST
+    outcome[arrivals.gone[charged]] = LOST
     found = np.zeros(len(gen.jet), np.bool_)
     found[charged] = outcome != LOST
     phi = gen.phi.copy()
@@ -78,8 +76,8 @@ def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Gr
     normal, _ = _lanes(draws, gen, beside)
     turned = steps.response("turn").draw(about[outcome == ELSEWHERE], normal[:, :1])[:, 0]
     phi[beside] = turn_back(phi[beside] + grown(turned))
-    photons, dark = _draw_photons(steps, scene, draws, grids[0], (found, fate))
-    neutrals, response = _draw_neutrals(steps, scene, draws, grids[1], (found, dark, fate))
+    photons, dark = _draw_photons(steps, arrivals, draws, grids[0], found)
+    neutrals, response = _draw_neutrals(steps, arrivals, draws, grids[1], (found, dark))
     kept = np.flatnonzero(found)
     pt = gen.pt[kept] * response[kept]
     tracks = (gen.jet[kept], pt, gen.eta[kept], phi[kept], gen.pdg_id[kept], gen.charge[kept])
@@ -87,13 +85,11 @@ def _draw_tracks(steps: Steps, scene: Scene, draws: Draws, grids: tuple[Grid, Gr
 
 
 def _draw_photons(
-    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Index]
+    steps: Steps, arrivals: Arrivals, draws: Draws, grid: Grid, found: Flags
 ) -> tuple[Made, Flags]:
-    """Return photons, and which cells give none.
-
-    `before`: which particles have a track, what becomes of their decays.
-    """
-    gen, about = scene.gen, of_em(scene, *before)
+    """Return photons, and which cells give none."""
+    scene, about = arrivals.scene, of_em(arrivals, found)
+    gen = scene.gen
     _, uniform = _lanes(draws, gen, scene.em.lead)
     outcome = np.full(len(about), LOST)
     for number in range(scene.chain.rounds):
@@ -110,31 +106,29 @@ def _draw_photons(
     eta[beside] = gen.eta[lead[beside]] + place[:, 0]
     phi[beside] = gen.phi[lead[beside]] + place[:, 1]
     energy, harder = np.zeros(len(about)), of_before(scene, outcome)
-    entering, unit = photon_energy(scene), photon_unit(scene)
     for number in range(scene.chain.rounds):
         of_round = np.flatnonzero(scene.chain.turn[there] == number)
         rows = there[of_round]
-        missing = of_missing(scene, outcome == LOST, energy)[rows]
+        missing = of_missing(arrivals, outcome == LOST, energy)[rows]
         wide = np.column_stack([about[rows], harder[rows], missing, beside[of_round]])
         drawn = steps.response("photon_energy").draw(wide, normal[of_round, 3:4])[:, 0]
-        energy[rows] = entering[rows] * ratio_of(drawn, unit[rows])
+        energy[rows] = arrivals.photon_scale[rows] * ratio_of(drawn, arrivals.photon_unit[rows])
     made = _neutral(scene.em.jet[there], energy[there], eta, phi, PHOTON)
     return made, outcome == LOST
 
 
 def _draw_neutrals(
-    steps: Steps, scene: Scene, draws: Draws, grid: Grid, before: tuple[Flags, Flags, Index]
+    steps: Steps, arrivals: Arrivals, draws: Draws, grid: Grid, before: tuple[Flags, Flags]
 ) -> tuple[Made, Numbers]:
     """Return neutral hadrons, and RECO pt over GEN pt of every particle that leaves a track.
 
-    `before`: which particles have a track, which cells of photons give none, what becomes of the
-    decays of particles.
+    `before`: which particles have a track, which cells of photons give none.
     """
-    found, _, fate = before
-    gen, cells, about = scene.gen, scene.had, of_had(scene, *before)
+    found, scene = before[0], arrivals.scene
+    gen, cells, about = scene.gen, scene.had, of_had(arrivals, *before)
     normal, uniform = _lanes(draws, gen, cells.lead)
     neutral = steps.choice("neutral").draw(about, uniform[:, 4])
-    tracks = Tracks.of(scene, found)
+    tracks = Tracks.of(arrivals, found)
     scale = np.zeros(len(cells))
     some = tracks.count > 0
     wide = np.column_stack([about, neutral])
@@ -144,7 +138,7 @@ def _draw_neutrals(
     wide = np.column_stack([about, tracks.known(scale)])[there]
     least = tracks.least(scale)[there]
     drawn = steps.histogram("cell_energy").draw(wide, normal[there, 5:6], least)[:, 0]
-    energy = cells.sums(scene.energy)[there] * ratio_of(drawn, hadron_unit(scene)[there])
+    energy = arrivals.hadron_scale[there] * ratio_of(drawn, arrivals.hadron_unit[there])
     energy = np.maximum(energy - tracks.energy(scale)[there], LEAST)
     eta, phi = grid.direction(cells.cell[there], uniform[there, 5], uniform[there, 6])
     made = _neutral(cells.jet[there], energy, eta, phi, NEUTRAL)
@@ -158,7 +152,7 @@ def _draw_neutrals(
     odds = tracks.odds() + np.log(ratio_of(apart, FINE))
     response[tracks.several] = tracks.shared_out(odds, scale)
     normal, _ = _lanes(draws, gen, tracks.leptons)
-    lepton = steps.response("lepton").draw(tracks.of_leptons(fate), normal[:, 6:7])
+    lepton = steps.response("lepton").draw(tracks.of_leptons(), normal[:, 6:7])
     response[tracks.leptons] = ratio_of(lepton[:, 0], LEPTON)
     return made, response
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gen2reco.models.nn.jet_arrivals import Arrivals
 from gen2reco.models.nn.jet_features import (
     OF_BEFORE,
     OF_DECAY,
@@ -36,11 +37,8 @@ from gen2reco.models.nn.jet_units import (
     MOVE,
     SCALE,
     compressed,
-    hadron_unit,
     log_ratio,
     one_hot,
-    photon_energy,
-    photon_unit,
     shrunk,
     squeezed,
 )
@@ -124,11 +122,11 @@ class Steps:
         reco = np.zeros(len(gen.jet))
         reco[scene.charged] = seen.pt
         losses = _Losses(self, weight)
-        fate = scene.decays.fate(seen.decay)
+        arrivals = Arrivals.of(scene, seen.decay)
         self._of_decays(seen, losses)
-        self._of_tracks(seen, fate, losses)
-        self._of_photons(seen, outcome != LOST, fate, losses)
-        self._of_hadrons(seen, outcome != LOST, fate, reco, losses)
+        self._of_tracks(seen, arrivals, losses)
+        self._of_photons(seen, arrivals, outcome != LOST, losses)
+        self._of_hadrons(seen, arrivals, outcome != LOST, reco, losses)
         self._of_left(seen, losses)
         return torch.stack(losses.found).sum() / weight.sum()
 
@@ -138,18 +136,20 @@ class Steps:
         inside = scene.decay_distance < scene.edge
         losses.choose("decay", about, seen.decay, jet, np.flatnonzero(inside))
 
-    def _of_tracks(self, seen: Observed, fate: Index, losses: _Losses) -> None:
+    def _of_tracks(self, seen: Observed, arrivals: Arrivals, losses: _Losses) -> None:
         scene, charged = seen.scene, seen.scene.charged
-        about, jet = of_tracks(scene, charged, fate), scene.gen.jet[charged]
+        about, jet = of_tracks(arrivals, charged), scene.gen.jet[charged]
         # Of decays that leave no sign nothing is left to be said.
-        inside = (scene.distance[charged] < scene.edge) & (fate[charged] != LOST)
+        inside = (scene.distance[charged] < scene.edge) & ~arrivals.gone[charged]
         losses.choose("track", about, seen.track, jet, np.flatnonzero(inside))
         beside = np.flatnonzero(seen.track == ELSEWHERE)
         losses.respond("turn", shrunk(seen.turn), about, jet, beside)
 
-    def _of_photons(self, seen: Observed, found: Flags, fate: Index, losses: _Losses) -> None:
+    def _of_photons(
+        self, seen: Observed, arrivals: Arrivals, found: Flags, losses: _Losses
+    ) -> None:
         scene = seen.scene
-        about, jet = of_em(scene, found, fate), scene.em.jet
+        about, jet = of_em(arrivals, found), scene.em.jet
         before = of_before(scene, seen.photon)
         inside = scene.em_distance < scene.edge
         wide = np.concatenate([about, before], axis=1)
@@ -157,26 +157,27 @@ class Steps:
         beside = np.flatnonzero(seen.photon == ELSEWHERE)
         losses.respond("photon_place", np.arcsinh(MOVE * seen.photon_place), about, jet, beside)
         there = np.flatnonzero(seen.photon != LOST)
-        ratio = squeezed(log_ratio(seen.photon_energy, photon_energy(scene)), photon_unit(scene))
-        missing = of_missing(scene, seen.photon == LOST, seen.photon_energy)
+        ratio = log_ratio(seen.photon_energy, arrivals.photon_scale)
+        ratio = squeezed(ratio, arrivals.photon_unit)
+        missing = of_missing(arrivals, seen.photon == LOST, seen.photon_energy)
         about = np.column_stack([about, before, missing, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 
     def _of_hadrons(
-        self, seen: Observed, found: Flags, fate: Index, reco: Numbers, losses: _Losses
+        self, seen: Observed, arrivals: Arrivals, found: Flags, reco: Numbers, losses: _Losses
     ) -> None:
         scene, gen = seen.scene, seen.scene.gen
-        about = of_had(scene, found, seen.photon == LOST, fate)
+        about = of_had(arrivals, found, seen.photon == LOST)
         jet = scene.had.jet
         inside = scene.had_distance < scene.edge
         losses.choose("neutral", about, seen.neutral, jet, np.flatnonzero(inside))
-        tracks = Tracks.of(scene, found)
+        tracks = Tracks.of(arrivals, found)
         scale = tracks.scale(reco / gen.pt)
         wide = np.column_stack([about, seen.neutral])
         losses.respond("scale", squeezed(scale, SCALE), wide, jet, np.flatnonzero(tracks.count > 0))
         known = tracks.energy(scale)
-        ratio = log_ratio(known + seen.neutral_energy, scene.had.sums(scene.energy))
-        ratio = squeezed(ratio, hadron_unit(scene))
+        ratio = log_ratio(known + seen.neutral_energy, arrivals.hadron_scale)
+        ratio = squeezed(ratio, arrivals.hadron_unit)
         wide = np.column_stack([about, tracks.known(scale)])
         losses.respond("cell_energy", ratio, wide, jet, np.flatnonzero(seen.neutral > 0))
         response = np.where(tracks.inside, reco / gen.pt, 1.0)
@@ -185,7 +186,7 @@ class Steps:
         losses.respond("sharing", apart, tracks.about(about, seen.neutral, scale), jets)
         leptons = tracks.leptons
         ratio = squeezed(np.log(reco[leptons] / gen.pt[leptons]), LEPTON)
-        losses.respond("lepton", ratio, tracks.of_leptons(fate), gen.jet[leptons])
+        losses.respond("lepton", ratio, tracks.of_leptons(), gen.jet[leptons])
 
     def _of_left(self, seen: Observed, losses: _Losses) -> None:
         scene = seen.scene

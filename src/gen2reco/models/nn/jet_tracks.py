@@ -13,15 +13,14 @@ from gen2reco.models.nn.jet_features import of_tracks
 from gen2reco.models.nn.jet_units import (
     FARTHEST,
     SCALE,
-    hadron_unit,
     log_ratio,
-    photon_energy,
     squeezed,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gen2reco.models.nn.jet_arrivals import Arrivals
     from gen2reco.models.nn.jet_scene import Scene
 
     Numbers = NDArray[np.float64]
@@ -37,7 +36,7 @@ class Tracks:
     rest, and so on; the softest takes what is left.
 
     Attributes:
-        scene: the GEN side.
+        arrivals: the GEN side.
         inside: which particles are charged hadrons with a track and a cell, bool [particles].
         count: tracks of each cell of hadrons.
         several: those particles that share their cell with another one, by their place: cell by
@@ -46,7 +45,7 @@ class Tracks:
         leptons: electrons and muons with a track, and what enters no cell.
     """
 
-    scene: Scene
+    arrivals: Arrivals
     inside: Flags
     count: Numbers
     several: Index
@@ -54,8 +53,9 @@ class Tracks:
     leptons: Index
 
     @classmethod
-    def of(cls, scene: Scene, found: Flags) -> Tracks:
+    def of(cls, arrivals: Arrivals, found: Flags) -> Tracks:
         """Sort out which particles have a track where."""
+        scene = arrivals.scene
         gen, cells = scene.gen, scene.had
         inside = found & (gen.kind == HADRON) & (cells.of >= 0)
         count = cells.sums(inside * 1.0)
@@ -64,7 +64,12 @@ class Tracks:
         several = several[np.lexsort((-scene.energy[several], cells.of[several]))]
         of = cells.of[several]
         rank = np.arange(len(of)) - np.searchsorted(of, of)
-        return cls(scene, inside, count, several, rank, np.flatnonzero(found & ~inside))
+        return cls(arrivals, inside, count, several, rank, np.flatnonzero(found & ~inside))
+
+    @property
+    def scene(self) -> Scene:
+        """The GEN side."""
+        return self.arrivals.scene
 
     @cached_property
     def parted(self) -> Index:
@@ -87,10 +92,10 @@ class Tracks:
     def least(self, scale: Numbers) -> Numbers:
         """Return log(energy of tracks over GEN energy) of each cell, -inf without tracks.
 
-        That of tracks and neutral hadron together is not below it; in units of `hadron_unit`.
+        That of tracks and neutral hadron together is not below it; in units of those of `Arrivals`.
         """
-        known, total = self.energy(scale), self.scene.had.sums(self.scene.energy)
-        ratio = squeezed(log_ratio(known, total), hadron_unit(self.scene))
+        known, arrivals = self.energy(scale), self.arrivals
+        ratio = squeezed(log_ratio(known, arrivals.hadron_scale), arrivals.hadron_unit)
         return np.where(known > 0, ratio, -np.inf)
 
     def known(self, scale: Numbers) -> Numbers:
@@ -133,9 +138,9 @@ class Tracks:
                (self.count[of] - self.rank[self.parted]) / 2.0 - 1.0]  # fmt: skip
         return np.concatenate([cells[of], np.stack(own, axis=1)], axis=1)
 
-    def of_leptons(self, fate: Index) -> Numbers:
-        """What is said of electrons and muons, given what becomes of the decays of particles."""
+    def of_leptons(self) -> Numbers:
+        """What is said of electrons and muons."""
         scene, which = self.scene, self.leptons
-        photons = np.append(photon_energy(scene), 0.0)[scene.em.of[which]]
+        photons = np.append(self.arrivals.photon_scale, 0.0)[scene.em.of[which]]
         share = photons / (photons + scene.energy[which])
-        return np.column_stack([of_tracks(scene, which, fate), share])
+        return np.column_stack([of_tracks(self.arrivals, which), share])

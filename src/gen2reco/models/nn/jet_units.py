@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen2reco.models.nn.hits import COPY, ELECTRON, HADRON, NEUTRAL, PHOTON
+from gen2reco.models.nn.hits import COPY, HADRON, NEUTRAL, PHOTON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from gen2reco.models.nn.jet_scene import Scene
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -36,8 +34,6 @@ SCALE, FINE, LEPTON = 0.05, 0.05, 0.05
 """Log ratios of RECO to GEN enter the flows in these units; far tails are compressed."""
 UPWARDS = 0.35
 """Power that compresses log ratios above 0: gently, for what a smooth tail adds there is energy."""
-OF_PHOTONS, OF_HADRONS = (0.4, 0.1, 0.01), (0.5, 0.8, 0.05)
-"""Unit of log ratios in cells at energy E (GeV): these over E, over its root, and by itself."""
 MOST = 3.0
 """Largest log ratio that is drawn: energy that soft particles cannot have is rare in training."""
 LEAST = 0.1
@@ -51,13 +47,6 @@ FARTHEST = 9.0
 def log_of(energy: Numbers) -> Numbers:
     """Return the logarithm of energies in GeV, as far as it matters."""
     return np.asarray(np.log(np.maximum(energy, LITTLE)))
-
-
-def photon_energy(scene: Scene) -> Numbers:
-    """Energy of photons that enter each cell; of electrons where there is no photon, GeV."""
-    photons = scene.photons
-    electrons = scene.em.sums(scene.energy * (scene.gen.kind == ELECTRON))
-    return np.asarray(np.where(photons > 0, photons, electrons))
 
 
 def masses(pdg_id: Numbers) -> Numbers:
@@ -81,22 +70,6 @@ def log_ratio(above: Numbers, below: Numbers) -> Numbers:
     both = (above > 0) & (below > 0)
     ratio = np.where(both, above, 1.0) / np.where(both, below, 1.0)
     return np.asarray(np.log(ratio))
-
-
-def photon_unit(scene: Scene) -> Numbers:
-    """Return the unit of photons' log ratios in each cell."""
-    return _unit(photon_energy(scene), OF_PHOTONS)
-
-
-def hadron_unit(scene: Scene) -> Numbers:
-    """Return the unit of hadrons' log ratios in each cell."""
-    return _unit(scene.had.sums(scene.energy), OF_HADRONS)
-
-
-def _unit(energy: Numbers, terms: tuple[float, float, float]) -> Numbers:
-    energy = np.maximum(energy, 0.1)
-    noise, stochastic, constant = terms
-    return np.sqrt(constant**2 + stochastic**2 / energy + (noise / energy) ** 2)
 
 
 def squeezed(log_ratio: Numbers, unit: Numbers | float) -> Numbers:
