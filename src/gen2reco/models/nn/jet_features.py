@@ -8,7 +8,7 @@ import numpy as np
 
 from gen2reco.models.nn.decays import CHANNELS
 from gen2reco.models.nn.hits import ELECTRON, HADRON, MUON, NEUTRAL, PHOTON
-from gen2reco.models.nn.jet_units import ELSEWHERE, LITTLE, log_of
+from gen2reco.models.nn.jet_units import ELSEWHERE, FOUND, LITTLE, log_of
 from gen2reco.rows.segments import compiled
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ OUTCOMES = 3
 
 OF_DECAY, OF_TRACK, OF_EM, OF_HAD = (
     10 + CHANNELS + len(ETA_STEPS), 19 + CHANNELS + len(ETA_STEPS) + len(PT_STEPS),
-    19 + len(ETA_STEPS) + len(ENERGY_STEPS), 22 + len(ETA_STEPS) + len(ENERGY_STEPS),
+    22 + len(ETA_STEPS) + len(ENERGY_STEPS), 28 + len(ETA_STEPS) + len(ENERGY_STEPS),
 )  # fmt: skip
 OF_BEFORE, OF_MISSING = 4 + OUTCOMES, 3
 """How many numbers decays, charged particles and cells are described by."""
@@ -156,13 +156,16 @@ def of_em(arrivals: Arrivals, found: Flags) -> Numbers:
     photon, electron = gen.kind == PHOTON, gen.kind == ELECTRON
     total, lead = arrivals.photons, cells.lead
     gone = cells.sums(energy * arrivals.gone)
+    number = cells.sums(1.0 * (photon & ~arrivals.gone))
     size = np.abs(gen.eta[lead])
     jets = scene.jets[cells.jet]
     numbers = np.stack(
         [
             log_of(total) / 1.5 - 1.0,
             np.log(np.maximum(total, LITTLE)) < np.log(0.6),
-            cells.sums(photon & ~arrivals.gone) / 2.0 - 0.7,
+            number / 2.0 - 0.7,
+            number == 1,
+            log_of(np.maximum(total - arrivals.energy[lead], 0.0)) / 1.5 - 1.0,
             arrivals.energy[lead] / np.maximum(total, arrivals.energy[lead] + 1e-9),
             log_of(cells.sums(energy * (electron & found))) / 1.5,
             log_of(cells.sums(energy * (electron & ~found))) / 1.5,
@@ -176,6 +179,7 @@ def of_em(arrivals: Arrivals, found: Flags) -> Numbers:
             gone / np.maximum(gone + total, LITTLE),
             log_of(gone) / 1.5,
             log_of(cells.sums(energy * (fate == ELSEWHERE))) / 1.5,
+            log_of(cells.sums(energy * (fate == FOUND))) / 1.5,
             fate[lead] >= 0,
             jets[:, 3],
         ],
@@ -198,6 +202,8 @@ def of_had(arrivals: Arrivals, found: Flags, dark: Flags) -> Numbers:
     tracks = energy * (charged & found)
     total, seen = arrivals.hadrons, cells.sums(tracks)
     away = cells.sums(scene.energy * gone)
+    unseen = energy * ~(charged & found)
+    excess = cells.sums(unseen)
     count = cells.sums((charged & found) * 1.0)
     lead = cells.lead
     size = np.abs(gen.eta[lead])
@@ -208,9 +214,16 @@ def of_had(arrivals: Arrivals, found: Flags, dark: Flags) -> Numbers:
             log_of(seen) / 1.5 - 1.5,
             log_of(cells.sums(energy * (charged & ~found))) / 1.5,
             log_of(cells.sums(energy * (gen.kind == NEUTRAL))) / 1.5,
+            log_of(excess) / 1.5 - 1.0,
+            np.arcsinh(excess / (arrivals.hadron_unit * arrivals.hadron_scale)) - 1.0,
             log_of(away) / 1.5,
             away / np.maximum(away + total, 1e-9),
-            log_of(cells.sums(energy * (arrivals.fate == ELSEWHERE))) / 1.5,
+            *(
+                log_of(cells.sums(energy * (side & (arrivals.fate == what)))) / 1.5
+                for side in (charged & ~found, gen.kind == NEUTRAL)
+                for what in (FOUND, ELSEWHERE)
+            ),
+            cells.sums(unseen * (arrivals.fate >= 0)) / np.maximum(excess, LITTLE),
             seen / np.maximum(total, 1e-9),
             count / 2.0 - 1.0,
             (count == 0) * 1.0,
