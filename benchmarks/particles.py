@@ -1,10 +1,11 @@
 """Jets as sets of particles, ours against the particle VAE: `python benchmarks/particles.py`.
 
 Trains on the W jets of the reference sample `wjets-particles`, the same with small networks and few
-epochs, and with particles that do not know of each other; and `wjets-particles-vae` (the published
-autoencoder, narrower), as published, with a learned mask, and with attention. The first is also
-trained and judged on three further folds of the events. Emulators stay in `benchmarks/models`; what
-is there is not trained again, an interrupted training goes on. `--only` leaves settings out.
+epochs, without refusing jets, and with particles that do not know of each other besides; and
+`wjets-particles-vae` (the published autoencoder, narrower), as published, with a learned mask, and
+with attention. The first is also trained and judged on three further folds of the events. Emulators
+stay in `benchmarks/models`; what is there is not trained again, an interrupted training goes on.
+`--only` leaves settings out.
 
 Each is judged on the test events. FastSim is made from the GEN of one half of them, FullSim is that
 of the other half; what is relative to GEN compares the same jets. Features of jets are recomputed
@@ -26,6 +27,7 @@ import torch
 from scipy.stats import wasserstein_distance
 
 from gen2reco import load_emulator, load_study, open_events, train
+from gen2reco.models.nn.decays import NEUTRAL_PIONS, PROTON_PION, TWO_PIONS
 from gen2reco.models.nn.hits import NEUTRAL, PHOTON, Particles
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_units import FOUND, LOST
@@ -63,7 +65,11 @@ ATTENTION = {
 STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
     "sets": ("wjets-particles", {}),
     "sets, small": ("wjets-particles", SMALL),
-    "sets, independent": ("wjets-particles", {"parts.0.model.together": False}),
+    "sets, none refused": ("wjets-particles", {"parts.0.model.refusal": []}),
+    "sets, independent": (
+        "wjets-particles",
+        {"parts.0.model.refusal": [], "parts.0.model.together": False},
+    ),
     "set flow matching": ("wjets-particles-flow-matching", {}),
     "particle VAE": ("wjets-particles-vae", {"training.epochs": 80}),
     "particle VAE, mask": ("wjets-particles-vae", {"training.epochs": 20, **MASK}),
@@ -81,6 +87,12 @@ NULLS = 5
 BINS = 50
 LOOKED_AT = 8000
 """Training jets whose structure is described."""
+DECAYS = (
+    ("K0S to pi+ pi-", TWO_PIONS, 2),
+    ("Lambda to p pi-", PROTON_PION, 2),
+    ("K0S to pi0 pi0", NEUTRAL_PIONS, 4),
+)
+"""Channels of which losses are described, and their number of products."""
 TIMED = 4096
 """Jets per timed call."""
 
@@ -232,12 +244,20 @@ def structure(emulator: Emulator, sample: Path) -> dict[str, float]:
     rows = (features.encode_condition(table), features.encode_target(table, 1))
     gen, reco = (Particles.of(side.reshape(len(table), -1, FIELDS)) for side in rows)
     seen = Observed.of(gen, reco, network.detector, network.config.most_left)
-    scene, charged = seen.scene, seen.scene.charged
-    outcome = np.full(len(gen.jet), LOST)
-    outcome[charged] = seen.track
-    pairs, chain, dark = scene.siblings, scene.chain, seen.photon == LOST
-    softer = pairs.second & (pairs.off < 0.003) & (pairs.energy > 60) & (pairs.energy < 200)
-    one, two = (outcome[who] == LOST for who in (softer, pairs.partner[softer]))
+    scene, decays, dark = seen.scene, seen.scene.decays, seen.photon == LOST
+    chain, whole = scene.chain, decays.sums(scene.energy)
+    lost = np.zeros(len(gen.jet), np.bool_)
+    lost[scene.charged] = seen.track == LOST
+    photons = (gen.kind == PHOTON) & (scene.em.of >= 0)
+    lost[photons] = dark[scene.em.of[photons]]
+    together = {}
+    for name, channel, products in DECAYS:
+        some = (decays.channel == channel) & (whole > 60) & (whole < 200)
+        who = decays.members[some, :products]
+        together |= {
+            f"{name}, 60 to 200 GeV, all lost": float(lost[who].all(axis=1).mean()),
+            f"{name}, if losses were independent": float(lost[who].mean(axis=0).prod()),
+        }
     energy = scene.em.sums(scene.energy)
     near = (chain.before >= 0) & (chain.distance < 0.02) & (energy > 5)
     return {
@@ -254,8 +274,7 @@ def structure(emulator: Emulator, sample: Path) -> dict[str, float]:
             seen.neutral.sum() / (reco.kind == NEUTRAL).sum()
         ),
         "particles left over per jet": float(seen.left.mean()),
-        "K0S or Lambda pairs, 60 to 200 GeV, both lost": float((one & two).mean()),
-        "the same if losses were independent": float(one.mean() * two.mean()),
+        **together,
         "cells of photons above 5 GeV lost beside a lost one": float(
             dark[near & dark[chain.before]].mean()
         ),

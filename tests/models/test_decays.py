@@ -104,6 +104,14 @@ def test_errors_of_masses_are_those_of_stored_momenta():
     assert 0.5 < found.off.mean() < 1.1
 
 
+def test_momenta_with_more_digits_are_believed_more():
+    rng = np.random.default_rng(13)
+    gen = jets(*(decayed(nn.TWO_PIONS, 150.0, rng) for _ in range(300)))
+    found = [Decays.of_jets(gen, digits) for digits in (9, 12, 16)]
+    assert len(found[0].channel) >= len(found[1].channel) > 2 * len(found[2].channel)
+    assert found[0].spread.mean() > found[1].spread.mean() + 1.0
+
+
 def test_masses_that_are_off_are_no_decay():
     rng = np.random.default_rng(9)
     sides = [decayed(nn.TWO_PIONS, 40.0, rng) for _ in range(100)]

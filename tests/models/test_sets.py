@@ -9,11 +9,12 @@ from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles, match_tracks
 from gen2reco.models.nn.jet_arrivals import Arrivals
 from gen2reco.models.nn.jet_observed import Observed
+from gen2reco.models.nn.jet_refusal import ATTEMPTS, Refusal
 from gen2reco.models.nn.jet_response import (
-    NORMALS,
+    JET_UNIFORMS,
     REST_NORMALS,
     REST_UNIFORMS,
-    UNIFORMS,
+    Draws,
     Histogram,
 )
 from gen2reco.models.nn.jet_scene import Scene
@@ -30,24 +31,27 @@ def model():
     return build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
 
 
-def slot_lanes(model, noise):
-    """Views of the random numbers that belong to slots, [jets, slots, lanes]."""
-    sizes, most = model.noise, model.config.most_left
-    normal = noise[:, most * REST_NORMALS : sizes.normal]
-    uniform = noise[:, sizes.normal + 1 + most * REST_UNIFORMS :]
-    return (
-        normal.reshape(len(noise), model.slots, NORMALS),
-        uniform.reshape(len(noise), model.slots, UNIFORMS),
-    )
+def lanes(model, noise):
+    """Views of the random numbers of jets and of slots, [jets, attempts, ...]."""
+    most, sizes = model.config.most_left, Draws.sizes(model.config.most_left, model.slots)
+    sides = noise.split([model.noise.normal, model.noise.uniform], dim=1)
+    ends = most * REST_NORMALS, JET_UNIFORMS + most * REST_UNIFORMS
+    of_jets, of_slots = [], []
+    for side, size, end in zip(sides, (sizes.normal, sizes.uniform), ends, strict=True):
+        attempts = side.unflatten(1, (-1, size))
+        of_jets.append(attempts[..., :end])
+        of_slots.append(attempts[..., end:].unflatten(2, (model.slots, -1)))
+    return of_jets, of_slots
 
 
 def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
     model.train()
-    loss = model.loss(toy.batch(2000))
-    loss.backward()
-    assert torch.isfinite(loss)
+    for objective in model.objectives():
+        loss = model.loss(toy.batch(2000), objective)
+        loss.backward()
+        assert torch.isfinite(loss)
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    # The toy moves no photon and turns no track.
+    # The toy moves no photon, turns no track and knows no decays.
     assert all(name.startswith(("steps.turn", "steps.photon_place")) for name in without)
 
 
@@ -79,8 +83,8 @@ def test_the_order_of_particles_does_not_matter(model):
     whole = toy.drawn(model, gen, noise)
     order = np.random.default_rng(1).permutation(toy.SLOTS)
     mixed = noise.clone()
-    for view, given in zip(slot_lanes(model, mixed), slot_lanes(model, noise), strict=True):
-        view.copy_(given[:, order].clone())
+    for view, given in zip(lanes(model, mixed)[1], lanes(model, noise)[1], strict=True):
+        view.copy_(given[:, :, order].clone())
     again = toy.drawn(model, gen[:, order], mixed)
     # The output is ordered by pt; sums in another order differ in the last bit.
     np.testing.assert_allclose(again, whole, rtol=2e-4, atol=2e-4)
@@ -88,18 +92,18 @@ def test_the_order_of_particles_does_not_matter(model):
 
 def test_padding_changes_nothing(model):
     gen = toy.gen_jets(80, 6)
-    wide_slots = toy.SLOTS + 25
-    flat = wide_slots * FIELDS
-    wide = build(toy.TOY, Shape(flat, flat, slots=wide_slots)).eval()
+    slots = toy.SLOTS + 25
+    flat = slots * FIELDS
+    wide = build(toy.TOY, Shape(flat, flat, slots=slots)).eval()
     wide.load_state_dict(model.state_dict())
     narrow_noise, wide_noise = toy.noise(model, 80), toy.noise(wide, 80)
-    head, tail = toy.TOY.most_left * REST_NORMALS, 1 + toy.TOY.most_left * REST_UNIFORMS
-    first, second = model.noise.normal, wide.noise.normal
-    wide_noise[:, :head] = narrow_noise[:, :head]
-    wide_noise[:, second : second + tail] = narrow_noise[:, first : first + tail]
-    pairs = zip(slot_lanes(wide, wide_noise), slot_lanes(model, narrow_noise), strict=True)
-    for view, given in pairs:
-        view[:, : toy.SLOTS] = given
+    for side in range(2):
+        (wide_jets, wide_slot), (jets, slot) = (
+            [part[side] for part in lanes(*pair)]
+            for pair in ((wide, wide_noise), (model, narrow_noise))
+        )
+        wide_jets.copy_(jets)
+        wide_slot[:, :, : toy.SLOTS] = slot
     padded = np.pad(gen, ((0, 0), (0, 25), (0, 0)))
     out = toy.drawn(wide, padded, wide_noise)
     np.testing.assert_array_equal(out[:, : toy.SLOTS], toy.drawn(model, gen, narrow_noise))
@@ -223,6 +227,60 @@ def test_a_histogram_draws_what_it_learned_and_nothing_below_a_floor():
     above = np.sort(drawn[drawn > 1.23])
     assert np.median(bounded) == pytest.approx(np.median(above), abs=0.03)
     np.testing.assert_array_equal(beyond, 8.0)  # training saw nothing there
+
+
+def test_jets_that_are_refused_are_drawn_anew(model):
+    gen, noise = toy.gen_jets(150, 16), toy.noise(model, 150)
+    bias = model.refusal.truth.layers[-1].bias
+    drawn = []
+    for chance in (20.0, 0.0, -20.0):
+        with torch.no_grad():
+            bias.copy_(torch.tensor([-chance, chance]))
+        drawn.append(toy.drawn(model, gen, noise))
+    # Attempts one by one, by a model that accepts all.
+    plain = build(
+        toy.TOY.model_copy(update={"refusal": ()}),
+        Shape(toy.SLOTS * FIELDS, toy.SLOTS * FIELDS, slots=toy.SLOTS),
+    ).eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    sides = noise.split([model.noise.normal, model.noise.uniform], dim=1)
+    attempts = [
+        toy.drawn(plain, gen, torch.cat([side.chunk(ATTEMPTS, 1)[k] for side in sides], dim=1))
+        for k in range(ATTEMPTS)
+    ]
+    np.testing.assert_array_equal(drawn[0], attempts[0])
+    np.testing.assert_array_equal(drawn[2], attempts[-1])
+    of = [(drawn[1] == attempt).all(axis=(1, 2)).mean() for attempt in attempts]
+    assert sum(of) == pytest.approx(1.0)
+    assert 0.6 < of[0] < 0.95
+    assert of[1] > 0
+
+
+def test_refusing_jets_brings_a_response_back():
+    torch.manual_seed(3)
+    refusal = Refusal((16,))
+    gen = toy.gen_jets(6000, 50)
+    rng = np.random.default_rng(4)
+
+    def response(shift):
+        jets = gen.copy()
+        jets[..., 0] *= np.exp(rng.normal(shift, 0.08, 6000))[:, None]
+        return jets
+
+    sides = [Particles.of(side) for side in (gen, response(0.0), response(0.012))]
+    optimizer = torch.optim.Adam(refusal.parameters(), 1e-2)
+    for _ in range(60):
+        loss = refusal.loss(*sides, torch.ones(6000))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    new = response(0.012)
+    with torch.no_grad():
+        kept = refusal.accepts(sides[0], Particles.of(new), rng.random(6000))
+    assert 0.7 < kept.mean() < 0.9
+    ratio = np.log(new[..., 0].sum(1) / gen[..., 0].sum(1))
+    assert ratio.mean() == pytest.approx(0.012, abs=0.003)
+    assert ratio[kept].mean() == pytest.approx(0.0, abs=0.005)
 
 
 def test_it_learns_a_detector_that_is_known(model):

@@ -13,10 +13,12 @@ cell. So p(RECO | GEN) is a product over the jet's particles and cells:
    particles per jet and their types and momenta.
 
 Classifiers, histograms and flows learn every step, given energies, counts and place of particle or
-cell. Which particles end up in the jet is up to the jet: what is made is clustered once more.
+cell. Which particles end up in the jet is up to the jet: what is made is clustered once more. A
+last classifier refuses some of the jets, so that small errors of many steps do not add up.
+
 Neutral particles lie anywhere within their cell. The grid of cells and the solenoid are settings;
 nothing else is known of the detector. Particles come in any order: random numbers belong to the
-slot of a GEN particle (of a cell: that of its most energetic one), and all else is sums.
+slot of a GEN particle (of a cell or decay: that of its most energetic one), and all else is sums.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gen2reco.models.nn.calorimeter import Detector, Grid, Ring, Tracker
+from gen2reco.models.nn.decays import DIGITS
 from gen2reco.models.nn.hits import Particles
 from gen2reco.models.nn.jet_observed import Observed
-from gen2reco.models.nn.jet_response import NORMALS, REST_NORMALS, REST_UNIFORMS, UNIFORMS, Draws
+from gen2reco.models.nn.jet_refusal import ATTEMPTS, Refusal
+from gen2reco.models.nn.jet_response import Draws
 from gen2reco.models.nn.jet_simulation import simulate
 from gen2reco.models.nn.jet_steps import STEPS, Steps
 from gen2reco.models.nn.jet_units import masses
@@ -39,12 +43,16 @@ from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 from gen2reco.rows.clustering import in_hardest_jet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 Width = Annotated[int, Field(ge=1)]
 
 FIELDS = 5
 """Of a constituent: pt, eta, phi, pdgId, charge."""
+LEARNED = 3
+"""One jet in so many is drawn in training, for the classifier that refuses jets."""
 
 
 class SetsConfig(ModelConfig):
@@ -66,11 +74,23 @@ class SetsConfig(ModelConfig):
     together: bool = Field(
         True, description="particles of one decay know of each other; off: all are independent"
     )
+    digits: int = Field(
+        DIGITS,
+        ge=1,
+        le=52,
+        description="binary digits behind the leading one with which files hold pt, eta and phi of"
+        " GEN particles: how well the mass of a decay is known",
+    )
     radius: float | None = Field(
         None,
         gt=0,
         description="of the anti-kT jets that rows are: what is made is clustered once more, and"
         " what the hardest jet does not hold is left out; without: all is kept",
+    )
+    refusal: tuple[Width, ...] = Field(
+        (32, 32),
+        description="widths of the hidden layers of the classifier that refuses drawn jets; none:"
+        " all are accepted",
     )
     hidden: tuple[Width, ...] = Field(
         (64, 64), min_length=1, description="widths of the hidden layers of every network"
@@ -94,7 +114,9 @@ class Sets(Model):
         self.config, self.shape = config, shape
         self.slots = shape.slots
         grids = (Grid(config.electromagnetic), Grid(config.hadronic))
-        self.detector = Detector(grids, config.tracker, config.together, config.radius)
+        self.detector = Detector(
+            grids, config.tracker, config.together, config.digits, config.radius
+        )
         self.steps = nn.ModuleDict(
             {
                 name: step.build(
@@ -104,30 +126,68 @@ class Sets(Model):
                 for name, step in STEPS.items()
             }
         )  # fmt: skip
+        self.refusal = Refusal(config.refusal) if config.refusal else None
+
+    def objectives(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        """The response, and the classifier that refuses some of what it draws."""
+        named = {"loss": list(self.steps.parameters())}
+        return named | ({"refusal": list(self.refusal.parameters())} if self.refusal else {})
 
     @property
     def noise(self) -> Noise:
-        """Those of what is left in a jet first, then those of every slot."""
-        left = self.config.most_left
-        return Noise(
-            normal=left * REST_NORMALS + self.slots * NORMALS,
-            uniform=1 + left * REST_UNIFORMS + self.slots * UNIFORMS,
-        )
+        """Those of each attempt, one attempt after the other."""
+        attempts = ATTEMPTS if self.refusal else 1
+        return Noise(attempts * self._sizes.normal, attempts * self._sizes.uniform)
 
-    def loss(self, batch: Batch, objective: str = "loss") -> Tensor:  # noqa: ARG002  (only one)
-        """Return -log p of all steps in nats, the weighted mean over jets."""
+    def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
+        """Return -log p of all steps in nats, the weighted mean over jets.
+
+        That of the objective `refusal` is the cross entropy of jets that are true or drawn.
+        """
+        if self.refusal is not None and objective == "refusal":
+            # Drawing takes longer than learning from a jet; a part of a batch is enough.
+            jets = -(-len(batch.weight) // LEARNED) if self.training else len(batch.weight)
+            batch = batch.map(lambda side: side[:jets])
         gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
+        if self.refusal is not None and objective == "refusal":
+            sizes = self._sizes
+            numbers = torch.randn(gen.jets, sizes.normal), torch.rand(gen.jets, sizes.uniform)
+            with torch.no_grad():
+                drawn, _ = self._drawn(gen, torch.cat(numbers, dim=1).numpy())
+            return self.refusal.loss(gen, reco, Particles.of(drawn), batch.weight)
         observed = Observed.of(gen, reco, self.detector, self.config.most_left)
         return self._steps().loss(observed, batch.weight)
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return constituents [jets, slots x 5], those of highest pt if there are too many."""
-        gen = Particles.of(self._fields(condition))
-        draws = Draws.of(
-            noise.detach().cpu().numpy(), self.config.most_left, self.noise, self.slots
-        )
+        fields, numbers = self._fields(condition), noise.detach().cpu().numpy()
+        normal, uniform = np.split(numbers, [self.noise.normal], axis=1)
+        out = np.zeros((len(fields), self.slots, FIELDS), np.float32)
+        rows, sizes = np.arange(len(fields)), self._sizes
+        for attempt in range(ATTEMPTS if self.refusal else 1):
+            gen = Particles.of(fields[rows])
+            lanes = [
+                side[rows, attempt * size : (attempt + 1) * size]
+                for side, size in ((normal, sizes.normal), (uniform, sizes.uniform))
+            ]
+            out[rows], accepted = self._drawn(gen, np.concatenate(lanes, axis=1))
+            if self.refusal is None or not len(rows):
+                break
+            rows = rows[~self.refusal.accepts(gen, Particles.of(out[rows]), accepted)]
+        return torch.from_numpy(out.reshape(len(out), -1)).to(condition.device)
+
+    @property
+    def _sizes(self) -> Noise:
+        """Random numbers of one attempt."""
+        return Draws.sizes(self.config.most_left, self.slots)
+
+    def _drawn(
+        self, gen: Particles, noise: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return jets [jets, slots, 5], and a uniform number of each."""
+        draws = Draws.of(noise, self.config.most_left, self.slots)
         made = simulate(self._steps(), gen, draws, self.detector)
-        out = np.zeros((len(condition), self.slots, FIELDS), np.float32)
+        out = np.zeros((gen.jets, self.slots, FIELDS), np.float32)
         jet, fields = made[0], np.stack(made[1:], axis=1)
         order = np.lexsort((-fields[:, 0], jet))
         jet, fields = jet[order], fields[order]
@@ -138,7 +198,7 @@ class Sets(Model):
         place = np.arange(len(jet)) - np.searchsorted(jet, jet)
         kept = place < self.slots
         out[jet[kept], place[kept]] = fields[kept]
-        return torch.from_numpy(out.reshape(len(out), -1)).to(condition.device)
+        return out, draws.accepted
 
     def _steps(self) -> Steps:
         steps: Mapping[str, nn.Module] = dict(self.steps.items())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gen2reco.models.nn.decays import DIGITS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -115,10 +117,12 @@ class Detector:
         grids: cells that photons and electrons enter, and cells that hadrons enter.
         tracker: the solenoid in front of them.
         together: whether particles of one decay know of each other.
+        digits: binary digits with which momenta before the detector are stored.
         radius: of the anti-kT jets that rows are; None where they are none.
     """
 
     grids: tuple[Grid, Grid]
     tracker: Tracker
     together: bool = True
+    digits: int = DIGITS
     radius: float | None = None

@@ -34,12 +34,14 @@ Sigma- to n pi-."""
 MEMBERS = 4
 """The most products of a decay; a pi0 is two photons."""
 
-DIGITS = 2.0**-12
-"""Steps in which momenta are stored, relative to the power of two below them."""
+DIGITS = 12
+"""Binary digits behind the leading one with which files usually hold momenta."""
 PULL = 3.5
 """Masses off by more than this many standard deviations are no decay's."""
 PIONS = 64
 """Of the pairs of photons of a jet that may be a pi0, the likeliest are looked at."""
+CHANCE = 0.01
+"""GeV: width in which a chance pair is as likely as a decay."""
 LEAST_SPREAD = 1e-4
 """GeV: what is unknown of a mass at best."""
 
@@ -53,7 +55,7 @@ class Decays:
         channel: int64 [decays].
         off: squared distance of the mass from that of the decay in standard deviations, of the
             masses of its pi0 added, [decays].
-        spread: logarithm of the error of the mass in GeV, those of its pi0 added, [decays].
+        spread: logarithm of the error of the mass over `CHANCE`, those of its pi0 added, [decays].
         lead: the most energetic product, int64 [decays].
         of: decay of each particle, int64 [particles], -1 for none.
     """
@@ -66,23 +68,30 @@ class Decays:
     of: Index
 
     @classmethod
-    def of_jets(cls, gen: Particles, *, known: bool = True) -> Decays:
-        """Find the decays; none where they are not to be known."""
+    def of_jets(cls, gen: Particles, digits: int = DIGITS, *, known: bool = True) -> Decays:
+        """Find the decays; none where they are not to be known.
+
+        Args:
+            gen: the particles.
+            digits: binary digits behind the leading one with which pt, eta and phi are stored.
+            known: whether there are to be any.
+        """
         of = np.full(len(gen.jet), -1)
         kind = np.select([np.abs(gen.pdg_id) == code for code in _CODES], range(len(_CODES)), -1)
         mass = np.append(_MASSES, 0.0)[kind]
         momentum = _momenta(gen, mass)
-        errors = _errors(gen, momentum)
+        errors = _errors(gen, momentum, digits)
         sign = np.where(kind == _NEUTRON, np.sign(gen.pdg_id), gen.charge)
         room = len(gen.jet)
-        chosen = (
-            np.full((room, MEMBERS), -1), np.zeros(room, np.int64), np.zeros((room, 2)),
-        )  # fmt: skip
-        count = _find(gen.ends, kind, sign, (momentum, errors), chosen, of) if known and room else 0
-        members, channel, masses = (side[:count] for side in chosen)
+        members, channel = np.full((room, MEMBERS), -1), np.zeros(room, np.int64)
+        masses, count = np.zeros((room, 2)), 0
+        if known and room:
+            chosen = members, channel, masses
+            count = _find(gen.ends, kind, sign, (momentum, errors), chosen, of)
+        members, channel, (off, spread) = members[:count], channel[:count], masses[:count].T
         size = np.append(momentum[:, 0], 0.0)[members]
         lead = members[np.arange(count), size.argmax(axis=1)]
-        return cls(members, channel, masses[:, 0], masses[:, 1], lead, of)
+        return cls(members, channel, off, spread, lead, of)
 
     @cached_property
     def there(self) -> NDArray[np.bool_]:
@@ -117,13 +126,13 @@ def _momenta(gen: Particles, mass: Numbers) -> Numbers:
     return np.stack([energy, gen.pt * np.cos(gen.phi), gen.pt * np.sin(gen.phi), pz], axis=1)
 
 
-def _errors(gen: Particles, momentum: Numbers) -> Numbers:
+def _errors(gen: Particles, momentum: Numbers, digits: int) -> Numbers:
     """Return what a standard deviation of pt, of eta and of phi adds, [particles, 3, 4]."""
     energy, px, py, pz = momentum.T
     zero, steps = np.zeros(len(energy)), []
     for value in (gen.pt, gen.eta, gen.phi):
         size = np.exp2(np.floor(np.log2(np.maximum(np.abs(value), 1e-6))))
-        steps.append(size * DIGITS / np.sqrt(12.0))
+        steps.append(size * 2.0**-digits / np.sqrt(12.0))
     along = (gen.pt**2 + pz**2) / energy
     by_pt = np.stack([along, px, py, pz], axis=1) / gen.pt[:, None]
     slope = gen.pt * np.cosh(gen.eta)
@@ -169,7 +178,7 @@ def _neutral_pions(first: Any, last: Any, momentum: Any, errors: Any, kind: Any)
             pairs[count, 0], pairs[count, 1] = photons[a], photons[b]
             pull, spread = _pull(pairs[count], NEUTRAL_PION, momentum, errors)
             if abs(pull) < PULL:
-                told[count, 0], told[count, 1] = pull * pull, np.log(spread)
+                told[count, 0], told[count, 1] = pull * pull, np.log(spread / CHANCE)
                 count += 1
     best = np.argsort(0.5 * told[:count, 0] + told[:count, 1], kind="mergesort")[:PIONS]
     return pairs[best], told[best]
@@ -200,7 +209,10 @@ def _try(four: Any, channel: Any, wanted: Any, told: Any, sides: Any, out: Any, 
     if abs(pull) < PULL:
         members, channels, masses = out
         members[count], channels[count] = four, channel
-        masses[count, 0], masses[count, 1] = pull * pull + told[0], np.log(spread) + told[1]
+        masses[count, 0], masses[count, 1] = (
+            pull * pull + told[0],
+            np.log(spread / CHANCE) + told[1],
+        )
         count += 1
     return count
 

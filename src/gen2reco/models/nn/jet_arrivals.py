@@ -44,7 +44,7 @@ class Arrivals:
     @cached_property
     def gone(self) -> Flags:
         """Which particles are products of a decay that left no sign."""
-        return self.fate == LOST
+        return np.asarray(self.fate == LOST)
 
     @cached_property
     def energy(self) -> Numbers:

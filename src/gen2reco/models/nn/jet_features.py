@@ -28,7 +28,7 @@ NEAR_EM, NEAR_HAD = 0.03, 0.13
 ETA_STEPS = np.round(np.arange(0.1, 3.05, 0.1), 1)
 PT_STEPS = np.array([0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0])
 """Where a response may jump: detectors end, and efficiencies begin, at round numbers."""
-ENERGY_STEPS = 2.0 ** np.arange(11)
+ENERGY_STEPS = np.exp2(np.arange(11.0))
 """GeV: hard cells are rare, and a network that is told the logarithm alone gives them the tails of
 softer ones."""
 
@@ -52,7 +52,7 @@ def of_decays(scene: Scene) -> Numbers:
     numbers = np.stack(
         [
             decays.off / 5.0 - 1.0,
-            decays.spread / 8.0 + 1.0,
+            decays.spread / 3.0 + 1.0,
             log_of(energy) / 1.5 - 2.0,
             log_of(pt) / 1.5 - 2.0,
             scene.energy[lead] / np.maximum(energy, LITTLE),
@@ -227,7 +227,7 @@ def of_had(arrivals: Arrivals, found: Flags, dark: Flags) -> Numbers:
             seen / np.maximum(total, 1e-9),
             count / 2.0 - 1.0,
             (count == 0) * 1.0,
-            cells.sums(~gone) / 2.0 - 1.0,
+            cells.sums(np.where(gone, 0.0, 1.0)) / 2.0 - 1.0,
             np.sqrt(cells.sums(tracks**2)) / np.maximum(seen, LITTLE),
             size - 1.0,
             (size > 2.5) * 1.0,

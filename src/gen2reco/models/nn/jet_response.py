@@ -32,6 +32,8 @@ TRIES = 3
 """How often a particle that belongs to no GEN particle is drawn until it is inside of its jet."""
 REST_NORMALS, REST_UNIFORMS = 3 * TRIES, 2
 """Random numbers of each of them."""
+JET_UNIFORMS = 2
+"""Uniform random numbers of each jet: how many of them there are, and whether it is accepted."""
 
 
 class Choice(nn.Module):
@@ -63,7 +65,7 @@ class Choice(nn.Module):
     def chances(self, features: Numbers) -> Iterator[tuple[slice, Numbers]]:
         """Yield rows and the probabilities of their classes, [rows, classes], block by block."""
         weight = next(self.parameters())
-        for rows, block in _blocks(features):
+        for rows, block in _blocks(features, exact=not self.training):
             chances = torch.softmax(self.layers(_tensor(block, weight)), 1).cpu().numpy()
             yield rows, chances[: rows.stop - rows.start].astype(np.float64)
 
@@ -158,7 +160,11 @@ class Response(nn.Module):
         """Return targets [rows, targets] for normal numbers [rows, targets]."""
         out = np.empty((len(features), self.targets))
         weight = next(self.parameters())
-        for (rows, block), (_, numbers) in zip(_blocks(features), _blocks(normal), strict=True):
+        for (rows, block), (_, numbers) in zip(
+            _blocks(features, exact=not self.training),
+            _blocks(normal, exact=not self.training),
+            strict=True,
+        ):
             drawn = self.flow.sample(_tensor(block, weight), _tensor(numbers, weight))
             kept = torch.maximum(torch.minimum(drawn, self.highest), self.lowest)
             kept = torch.where(self.lowest <= self.highest, kept, drawn)
@@ -174,6 +180,7 @@ class Draws:
         normal: [jets, slots, NORMALS].
         uniform: [jets, slots, UNIFORMS].
         left: uniform, [jets]: how many particles belong to no GEN particle.
+        accepted: uniform, [jets]: whether the jet is accepted.
         left_normal: [jets, most, REST_NORMALS].
         left_uniform: [jets, most, REST_UNIFORMS].
     """
@@ -181,21 +188,31 @@ class Draws:
     normal: Numbers
     uniform: Numbers
     left: Numbers
+    accepted: Numbers
     left_normal: Numbers
     left_uniform: Numbers
 
+    @staticmethod
+    def sizes(most: int, slots: int) -> Noise:
+        """Return how many random numbers an attempt takes, those of slots last on each side."""
+        return Noise(
+            normal=most * REST_NORMALS + slots * NORMALS,
+            uniform=JET_UNIFORMS + most * REST_UNIFORMS + slots * UNIFORMS,
+        )
+
     @classmethod
-    def of(cls, noise: NDArray[np.float32], most: int, sizes: Noise, slots: int) -> Draws:
-        """Take apart the noise of `Sets.sample`, [jets, sizes.width]."""
-        jets = len(noise)
+    def of(cls, noise: NDArray[np.float32], most: int, slots: int) -> Draws:
+        """Take apart the noise of one attempt, [jets, sizes.width], see `Draws.sizes`."""
+        jets, sizes = len(noise), cls.sizes(most, slots)
         normal, uniform = np.split(noise.astype(np.float64), [sizes.normal], axis=1)
-        first, second = most * REST_NORMALS, 1 + most * REST_UNIFORMS
+        first, second = most * REST_NORMALS, JET_UNIFORMS + most * REST_UNIFORMS
         return cls(
             normal[:, first:].reshape(jets, slots, NORMALS),
             uniform[:, second:].reshape(jets, slots, UNIFORMS),
             uniform[:, 0],
+            uniform[:, 1],
             normal[:, :first].reshape(jets, most, REST_NORMALS),
-            uniform[:, 1:second].reshape(jets, most, REST_UNIFORMS),
+            uniform[:, JET_UNIFORMS:second].reshape(jets, most, REST_UNIFORMS),
         )
 
 
@@ -203,13 +220,13 @@ def _tensor(values: Numbers, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(like.device)
 
 
-def _blocks(values: Numbers) -> list[tuple[slice, Numbers]]:
-    """Return blocks of exactly `BLOCK` rows, the last one padded, and which rows they are."""
+def _blocks(values: Numbers, *, exact: bool) -> list[tuple[slice, Numbers]]:
+    """Return blocks of `BLOCK` rows and which rows they are; if exact, the last one is padded."""
     blocks = []
     for start in range(0, len(values), BLOCK):
         stop = min(start + BLOCK, len(values))
         block = values[start:stop]
-        if len(block) < BLOCK:
+        if exact and len(block) < BLOCK:
             block = np.concatenate([block, np.full((BLOCK - len(block), block.shape[1]), 0.5)])
         blocks.append((slice(start, stop), block))
     return blocks

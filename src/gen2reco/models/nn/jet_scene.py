@@ -39,7 +39,7 @@ class Scene:
         em_at: eta and phi of the middle of those cells.
         had_at: the same of cells of hadrons.
         behind: cell of hadrons behind each cell of photons, -1 for none.
-        together: whether particles of one decay know of each other.
+        detector: what else is known.
         edge: distance from the axis within which whether a particle is found is up to the
             detector; farther out it is up to the jet too.
     """
@@ -50,7 +50,7 @@ class Scene:
     em_at: tuple[Numbers, Numbers]
     had_at: tuple[Numbers, Numbers]
     behind: Index
-    together: bool
+    detector: Detector
     edge: float
 
     @classmethod
@@ -62,7 +62,7 @@ class Scene:
         em_at, had_at = (_middle(grid, cells) for grid, cells in zip(grids, (em, had), strict=True))
         behind = had.find(em.jet, grids[1].find(*em_at), grids[1])
         edge = np.inf if detector.radius is None else EDGE * detector.radius
-        return cls(gen, em, had, em_at, had_at, behind, detector.together, edge)
+        return cls(gen, em, had, em_at, had_at, behind, detector, edge)
 
     @cached_property
     def charged(self) -> Index:
@@ -77,13 +77,14 @@ class Scene:
     @cached_property
     def decays(self) -> Decays:
         """Decays that particles probably come from."""
-        return Decays.of_jets(self.gen, known=self.together)
+        detector = self.detector
+        return Decays.of_jets(self.gen, detector.digits, known=detector.together)
 
     @cached_property
     def chain(self) -> Chain:
         """Cells of photons, one after the other."""
         energy = self.em.sums(self.energy)
-        return Chain.of(self.em, self.gen, energy, known=self.together)
+        return Chain.of(self.em, self.gen, energy, known=self.detector.together)
 
     @cached_property
     def distance(self) -> Numbers:
@@ -125,7 +126,8 @@ class Scene:
     def decay_distance(self) -> Numbers:
         """That of the farthest product of each decay."""
         decays = self.decays
-        return np.where(decays.there, self.distance[decays.members], 0.0).max(axis=1, initial=0.0)
+        apart = np.where(decays.there, self.distance[decays.members], 0.0)
+        return np.asarray(apart.max(axis=1, initial=0.0))
 
     def _from_axis(self, eta: Numbers, phi: Numbers, jet: Index) -> Numbers:
         axis = [part[jet] for part in self.gen.axis]

@@ -98,7 +98,7 @@ class Tokens:
             (species == 130) * 1.0,
             *((channel == kind) * 1.0 for kind in range(CHANNELS)),
             off / 5.0 - there,
-            spread / 8.0 + there,
+            spread / 3.0 + there,
             _log(whole) / 2.0,
             *(self.jets[gen.jet, :2].T),
             *(centre.T / 0.01),
