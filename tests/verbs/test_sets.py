@@ -8,7 +8,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from gen2reco import load_emulator, open_events, simulate, train, validate
+from gen2reco import compare, load_emulator, open_events, simulate, train, validate
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.events.writing import write_events
 from gen2reco.rows.substructure import jet_features
@@ -107,6 +107,27 @@ def test_jets_go_to_a_root_file(model, sample, tmp_path):
     made = next(open_events(tmp_path / "reco.root").chunks()).events
     assert {"PFCand", "FatJet"} <= set(made.fields)
     assert len(made) == JETS
+
+
+@pytest.mark.parametrize("stream", [0, 500])
+def test_files_are_compared_in_the_jets_that_constituents_make(model, sample, tmp_path, stream):
+    simulate(model, sample, tmp_path / "reco.root")
+    made = next(open_events(tmp_path / "reco.root").chunks()).events
+    other = tmp_path / "other.parquet"
+    write_events(other, [ak.with_field(made, ak.zip({"pt": made.FatJet.pt * 0}), "FatJet")])
+    reports = [
+        compare(
+            sample, fast, tmp_path / f"report-{k}", study=load_study("wjets-particles", SETTINGS),
+            quick=True, stream=stream,
+        )
+        for k, fast in enumerate((tmp_path / "reco.root", other))
+    ]  # fmt: skip
+    values = [
+        {q.name: q.floor_ratio.value for q in report.assessment.quantities if q.floor_ratio}
+        for report in reports
+    ]
+    assert {"jet_pt", "jet_mass", "multiplicity", "tau21"} <= set(values[0])
+    assert values[0] == pytest.approx(values[1])
 
 
 def test_the_report_says_what_constituents_are_like(model, sample, tmp_path):

@@ -11,6 +11,7 @@ from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.rng import Keys
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.spaces import GEN, RECO
+from gen2reco.rows.store import Store
 from gen2reco.rows.substructure import jet_features
 from gen2reco.rows.table import ABSURD, IDS, Table, identifier
 from gen2reco.study import CONSTITUENT, OF_GEN
@@ -149,12 +150,17 @@ def evaluate_set_output(
     return made
 
 
-def with_jets(study: Study, events: ak.Array) -> ak.Array:
+def with_jets(study: Study, events: ak.Array, sides: Sequence[str] = (RECO, GEN)) -> ak.Array:
     """Return events of a study of sets with the jets of its output, made from the constituents.
 
     `FatJet` is made from RECO constituents, `GenFatJet` from GEN ones, with the same expressions,
     so that FullSim, FastSim and GEN are compared in the same quantities; what the files have of
     these collections is replaced. Events of other studies stay as they are.
+
+    Args:
+        study: the study.
+        events: with the constituents of the sides.
+        sides: `reco`, `gen` or both.
     """
     parts = [part for part in study.parts if part.rows.kind == "set"]
     if not parts or not len(events):
@@ -166,7 +172,8 @@ def with_jets(study: Study, events: ak.Array) -> ak.Array:
     nobody = Keys.from_columns(dict.fromkeys(IDS, np.zeros(len(entry), np.int64)))
     table = Table(part.name, nobody, np.ones(len(entry)), entry, {}, {}, {}, {})
     jets: dict[str, Any] = {}
-    for side, prefix in ((RECO, ""), (GEN, OF_GEN_JETS)):
+    for side in sides:
+        prefix = OF_GEN_JETS if side == GEN else ""
         found = constituents(part, names, side)
         for _, output, alone in evaluate_set_output(part, names, table, found):
             for collection, fields in output.items() if alone else ():
@@ -204,6 +211,19 @@ class WithJets:
         }
         unfit = {name: why for name, why in source.unfit.items() if name not in jets}
         return cls([*dict.fromkeys([*source.columns, *jets])], {**source.is_list, **jets}, unfit)
+
+
+def reco_columns(study: Study, source: Available) -> list[str]:
+    """Return the flat columns of RECO constituents in a study of sets; of others none.
+
+    Raises:
+        StudyError: a file lacks one.
+    """
+    names = Namespace(Store.empty(source), study.define)
+    for part in study.parts:
+        if part.rows.kind == "set":
+            _side(part, names, RECO)
+    return names.columns_used
 
 
 def check_set(part: Part, names: Namespace, *, targets: bool, output: bool = False) -> None:

@@ -16,6 +16,8 @@ from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns
 from gen2reco.rng import Keys, hash_fraction
 from gen2reco.rows.expressions import Namespace
+from gen2reco.rows.sets import WithJets, reco_columns, with_jets
+from gen2reco.rows.spaces import RECO
 from gen2reco.rows.splits import halves
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
@@ -67,7 +69,8 @@ def compare(
             and the report says what they gain.
         output: folder of the report.
         study: whose quantities and selection are used; None: the columns that both have, leading
-            objects and counts.
+            objects and counts. Of a study of sets, the features of jets are computed from the
+            constituents on both sides, whatever the files say of them.
         seed: seed of the re-splits.
         quick: fewer repetitions for errors and nulls; the report says so.
         stream: for samples larger than memory: the distributions are those of all events, as
@@ -104,7 +107,7 @@ def compare(
     wanted = [select, *quantities.values()]
     share = stream / max(sources[0].entries, 1) if stream else 1.0
     sides = [
-        awkward.concatenate(list(_pieces(source, wanted, own, weight, share)))
+        awkward.concatenate(list(_pieces(source, plan, wanted, own, weight, share)))
         for source, own in zip(sources, define, strict=True)
     ]
     identities = _identities(*sides)
@@ -127,7 +130,7 @@ def compare(
     if stream:
         say(f"streaming {sources[0].entries} and {sources[1].entries} events")
         streaming = Streaming(labels=plan.validation.labels if plan else None)
-        common = Common(tuple(wanted), quantities, select, weight, bool(shared.any()))
+        common = Common(plan, tuple(wanted), quantities, select, weight, bool(shared.any()))
         with cluster(scheduler, workers) if scheduler else nullcontext() as made:
             for side, source, own in zip(("full", "fast"), sources, define, strict=True):
                 tasks = ((common, side, own, *source.within(*one)) for one in ranges(source))
@@ -164,6 +167,7 @@ def compare(
 class Common:
     """What is streamed of both sides; all that a worker must be told beside the side itself."""
 
+    plan: Study | None
     wanted: tuple[str, ...]
     quantities: Mapping[str, str]
     select: str
@@ -184,7 +188,8 @@ def sketched(
     Where both stem from the same GEN events (`shared`), half B of FullSim is the null.
     """
     streaming = Streaming()
-    for events in _pieces(source, common.wanted, define, common.weight, 1.0, start, stop):
+    plan, wanted, weight = common.plan, common.wanted, common.weight
+    for events in _pieces(source, plan, wanted, define, weight, 1.0, start, stop):
         parts = halves(_keys(events)) if common.shared else np.full(len(events), 2)
         for name, part in _STREAMED[side]:
             chosen = events[(parts == part) | (parts == 2)]
@@ -197,7 +202,7 @@ def sketched(
             streaming.add(
                 name,
                 len(chosen),
-                _weights(chosen, common.weight)[nominal],
+                _weights(chosen, weight)[nominal],
                 {quantity: numbers[kept] for quantity, numbers in values.items()},
             )
     return streaming
@@ -236,6 +241,7 @@ def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
 
 def _pieces(
     source: EventSource,
+    plan: Study | None,
     expressions: Sequence[str],
     define: Mapping[str, str],
     weight: str,
@@ -244,7 +250,10 @@ def _pieces(
     stop: int | None = None,
 ) -> Iterator[awkward.Array]:
     """Yield a share of the events, chosen by their keys, with the columns that are needed."""
-    needed = dict.fromkeys(columns_of([text for text in expressions if text], define, source))
+    texts = [text for text in expressions if text]
+    needed = dict.fromkeys(columns_of(texts, define, WithJets.of(plan, source) if plan else source))
+    made = reco_columns(plan, source) if plan else []
+    needed = {name: None for name in (*needed, *made) if name in source.columns}
     known = (*IDS, "weight", "replica", "member", weight)
     needed |= dict.fromkeys(name for name in known if name and name in source.columns)
     for chunk in source.chunks(_CHUNK, list(needed), start, stop):
@@ -253,7 +262,7 @@ def _pieces(
             # Packed, because a selection of lists would hold on to those of the whole chunk.
             chosen = hash_fraction(_keys(events), SUBSAMPLE) < share
             events = awkward.to_packed(events[chosen])
-        yield events
+        yield with_jets(plan, events, [RECO]) if made and plan else events
 
 
 def _sample(
