@@ -6,27 +6,22 @@ their kinds.
 """
 
 from gen2reco.study.basis import Block, Expression
-from gen2reco.study.blocks import (
+from gen2reco.study.blocks import Input, Split, Training
+from gen2reco.study.columns import Condition, Target, TransformSpec
+from gen2reco.study.judging import Judging, Response, Validation
+from gen2reco.study.parts import (
     CONSTITUENT,
     NUMBER,
     OF_EVENT,
     OF_GEN,
     PRESENCE,
     WHERE,
-    Condition,
-    Input,
-    Match,
     Part,
     Presence,
-    Rows,
-    Split,
-    Target,
-    Training,
-    TransformSpec,
     column_name,
 )
-from gen2reco.study.judging import Judging, Response, Validation
 from gen2reco.study.reading import load_study, shipped_studies
+from gen2reco.study.rows import Match, Rows
 from gen2reco.study.study import Study
 
 __all__ = [

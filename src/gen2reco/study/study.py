@@ -8,8 +8,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.basis import FILE_NAME, Block, Expression, check_name
-from gen2reco.study.blocks import OF_EVENT, WHERE, Input, Part, Split, Training, column_name
+from gen2reco.study.blocks import Input, Split, Training
 from gen2reco.study.judging import Validation
+from gen2reco.study.parts import OF_EVENT, WHERE, Part, column_name
 
 if TYPE_CHECKING:
     from collections.abc import Container
