@@ -135,7 +135,8 @@ def response_plot(profile: ResponseProfile) -> Figure:
         axes[2].set_xlim(edges[0], edges[-1])
         if log:
             log_axis(axes[2])
-        set_title(axes[0], profile.label, "")
+        # The left corner is where a power of ten of the axis stands.
+        set_title(axes[0], "", profile.label)
         for axis in axes:
             place_labels(axis)
             axis.yaxis.set_minor_locator(NullLocator())
