@@ -3,15 +3,24 @@
 import numpy as np
 import torch
 
-from gen2reco.models.protocol import Batch
+from gen2reco.models import build
+from gen2reco.models.protocol import Batch, Shape
+from gen2reco.models.set_flow_matching import SetFlowMatchingConfig
 from gen2reco.models.sets import FIELDS, SetsConfig
 
 SLOTS = 30
 TOY = SetsConfig(hidden=(16, 16), bins=8, most_left=4)
+FLOW = SetFlowMatchingConfig(width=16, blocks=(1, 1, 1, 1), hidden=(8,), most_left=4)
 CODES = np.array([211, 130, 22, 11, 13])
 SHARES = (0.5, 0.12, 0.34, 0.02, 0.02)
 EFFICIENCY = 0.7
 SCALE = 0.9
+
+
+def built(config, slots=SLOTS):
+    """Return a fresh model."""
+    torch.manual_seed(1)
+    return build(config, Shape(slots * FIELDS, slots * FIELDS, slots=slots)).eval()
 
 
 def gen_jets(count, seed, slots=SLOTS):

@@ -1,13 +1,11 @@
-"""The family set-flow-matching: the laws of every family, and those of sets."""
+"""The family set-flow-matching: matching, outcomes, solver, and what it learns."""
 
 import jets_toy as toy
 import numpy as np
 import pytest
 import torch
 
-from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles
-from gen2reco.models.nn.set_left import LEFT_NORMALS, LEFT_UNIFORMS
 from gen2reco.models.nn.set_matching import (
     COPIED,
     NO_DEPOSIT,
@@ -20,42 +18,19 @@ from gen2reco.models.nn.set_matching import (
 from gen2reco.models.nn.set_networks import integrate
 from gen2reco.models.nn.set_numbers import FARTHEST, grow, shrink
 from gen2reco.models.nn.set_tokens import buckets, neighbours, padded
-from gen2reco.models.protocol import Batch, Shape
+from gen2reco.models.protocol import Batch
 from gen2reco.models.set_flow_matching import (
     FIELDS,
-    NORMALS,
-    UNIFORMS,
-    SetFlowMatchingConfig,
 )
-from gen2reco.study import Training
-from gen2reco.training import fit, fresh_model
-
-SMALL = SetFlowMatchingConfig(width=16, blocks=(1, 1, 1, 1), hidden=(8,), most_left=4)
-
-
-def built(slots=toy.SLOTS, config=SMALL):
-    torch.manual_seed(1)
-    return build(config, Shape(slots * FIELDS, slots * FIELDS, slots=slots)).eval()
 
 
 @pytest.fixture
 def model():
     """A model that has seen what may happen to particles."""
-    network = built()
+    network = toy.built(toy.FLOW)
     network.train()
     network.loss(toy.batch(200))
     return network.eval()
-
-
-def slot_lanes(model, noise):
-    """Views of the random numbers that belong to slots, [jets, slots, lanes]."""
-    sizes, most = model.noise, model.config.most_left
-    normal = noise[:, most * LEFT_NORMALS : sizes.normal]
-    uniform = noise[:, sizes.normal + 1 + most * LEFT_UNIFORMS :]
-    return (
-        normal.reshape(len(noise), model.slots, NORMALS),
-        uniform.reshape(len(noise), model.slots, UNIFORMS),
-    )
 
 
 def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
@@ -69,48 +44,6 @@ def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_the_loss_of_jets_is_the_mean_over_jets(model):
-    rows = toy.batch(60)
-    halves = [
-        Batch(rows.target[part], rows.condition[part], rows.weight[part])
-        for part in (slice(0, 30), slice(30, 60))
-    ]
-    with torch.no_grad():
-        whole, first, second = (float(model.loss(one)) for one in (rows, *halves))
-    assert whole == pytest.approx((first + second) / 2, rel=1e-4)
-
-
-def test_sets_without_particles_have_a_loss_and_responses(model):
-    rows = toy.batch(8)
-    for side in (rows.condition, rows.target):
-        side[2:5] = 0.0
-    model.train()
-    assert torch.isfinite(model.loss(rows))
-    model.eval()
-    nothing = np.zeros((3, toy.SLOTS, FIELDS), np.float32)
-    out = toy.drawn(model, nothing, toy.noise(model, 3))
-    # Only what belongs to no GEN particle.
-    assert ((out[..., 0] > 0).sum(axis=1) <= model.config.most_left).all()
-    empty = Batch(*(torch.zeros(3, toy.SLOTS * FIELDS) for _ in range(2)), torch.ones(3))
-    assert torch.isfinite(model.loss(empty))
-
-
-def test_same_noise_same_jets_and_other_noise_others(model):
-    gen = toy.gen_jets(50, 3)
-    one, again, other = (toy.drawn(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
-    np.testing.assert_array_equal(one, again)
-    assert not np.array_equal(one, other)
-
-
-def test_a_jet_does_not_depend_on_its_batch(model):
-    gen, noise = toy.gen_jets(300, 4), toy.noise(model, 300)
-    whole = toy.drawn(model, gen, noise)
-    for part in (slice(0, 1), slice(17, 60), slice(299, 300)):
-        np.testing.assert_array_equal(toy.drawn(model, gen[part], noise[part]), whole[part])
-    order = np.random.default_rng(1).permutation(300)
-    np.testing.assert_array_equal(toy.drawn(model, gen[order], noise[order]), whole[order])
-
-
 def test_what_fills_up_a_block_of_rows_is_no_particle(model):
     filling = np.full((4, toy.SLOTS, FIELDS), 0.5, np.float32)
     nothing = np.zeros_like(filling)
@@ -118,59 +51,6 @@ def test_what_fills_up_a_block_of_rows_is_no_particle(model):
     np.testing.assert_array_equal(
         toy.drawn(model, filling, noise), toy.drawn(model, nothing, noise)
     )
-
-
-def test_the_order_of_particles_does_not_matter(model):
-    gen, noise = toy.gen_jets(80, 5), toy.noise(model, 80)
-    whole = toy.drawn(model, gen, noise)
-    order = np.random.default_rng(1).permutation(toy.SLOTS)
-    mixed = noise.clone()
-    for view, given in zip(slot_lanes(model, mixed), slot_lanes(model, noise), strict=True):
-        view.copy_(given[:, order].clone())
-    again = toy.drawn(model, gen[:, order], mixed)
-    # The output is ordered by pt; sums in another order differ in the last bits.
-    np.testing.assert_allclose(again, whole, rtol=1e-3, atol=1e-3)
-
-
-def test_padding_changes_nothing(model):
-    gen = toy.gen_jets(80, 6)
-    wide = built(toy.SLOTS + 25)
-    wide.load_state_dict(model.state_dict())
-    narrow_noise, wide_noise = toy.noise(model, 80), toy.noise(wide, 80)
-    head, tail = SMALL.most_left * LEFT_NORMALS, 1 + SMALL.most_left * LEFT_UNIFORMS
-    first, second = model.noise.normal, wide.noise.normal
-    wide_noise[:, :head] = narrow_noise[:, :head]
-    wide_noise[:, second : second + tail] = narrow_noise[:, first : first + tail]
-    pairs = zip(slot_lanes(wide, wide_noise), slot_lanes(model, narrow_noise), strict=True)
-    for view, given in pairs:
-        view[:, : toy.SLOTS] = given
-    out = toy.drawn(wide, np.pad(gen, ((0, 0), (0, 25), (0, 0))), wide_noise)
-    np.testing.assert_array_equal(out[:, : toy.SLOTS], toy.drawn(model, gen, narrow_noise))
-    assert not out[:, toy.SLOTS :].any()
-
-
-def test_particles_come_by_falling_pt_and_are_what_training_had(model):
-    out = toy.drawn(model, toy.gen_jets(200, 7), toy.noise(model, 200))
-    assert (np.diff(out[..., 0], axis=1) <= 0).all()
-    there = out[..., 0] > 0
-    assert not out[~there].any()
-    assert set(np.unique(np.abs(out[there][:, 3]))) <= {11.0, 13.0, 22.0, 130.0, 211.0}
-    assert (np.abs(out[there][:, 2]) <= np.pi + 1e-6).all()
-    neutral = np.isin(np.abs(out[there][:, 3]), (22, 130))
-    np.testing.assert_array_equal(out[there][:, 4] == 0, neutral)
-
-
-def test_a_copied_track_keeps_its_direction(model):
-    gen = toy.gen_jets(60, 8)
-    out = toy.drawn(model, gen, toy.noise(model, 60))
-    copies = total = 0
-    for jet in range(60):
-        for row in out[jet, (out[jet, :, 0] > 0) & (out[jet, :, 4] != 0)]:
-            total += 1
-            same = (gen[jet, :, 1] == row[1]) & (np.abs(gen[jet, :, 2] - row[2]) < 1e-6)
-            copies += bool(same.any())
-    # All but those that belong to no GEN particle: training saw no turned track.
-    assert copies > 0.6 * total > 0
 
 
 def test_steps_and_rounds_may_change_after_training(model):
@@ -182,35 +62,6 @@ def test_steps_and_rounds_may_change_after_training(model):
     np.testing.assert_array_equal(more[..., 0] > 0, before[..., 0] > 0)
     model.steps, model.rounds = model.config.steps, 1
     assert not np.array_equal(toy.drawn(model, gen, noise)[..., 0] > 0, before[..., 0] > 0)
-
-
-def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
-    torch.save(model.state_dict(), tmp_path / "weights")
-    other = built()
-    other.load_state_dict(torch.load(tmp_path / "weights"))
-    gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
-    np.testing.assert_array_equal(toy.drawn(other, gen, noise), toy.drawn(model, gen, noise))
-
-
-def test_a_fit_that_stops_and_goes_on_gives_the_same_bits(tmp_path):
-    settings = Training(epochs=2, batch=16, device="cpu")
-    rows, seen = toy.batch(48), toy.batch(16, seed=5)
-
-    def stop(progress):
-        if progress.kind == "epoch":
-            raise KeyboardInterrupt
-
-    def fitted(folder, **options):
-        network = fresh_model(lambda: SMALL.build(built().shape), seed=1)
-        fit(network, rows, seen, settings, folder=tmp_path / folder, **options)
-        return network.state_dict()
-
-    whole = fitted("whole")
-    with pytest.raises(KeyboardInterrupt):
-        fitted("halves", progress=stop)
-    resumed = fitted("halves", resume=True)
-    for name, value in whole.items():
-        np.testing.assert_array_equal(resumed[name].numpy(), value.numpy(), err_msg=name)
 
 
 def test_every_reco_particle_has_a_gen_particle_or_is_left():
@@ -288,7 +139,7 @@ def test_the_solver_is_of_its_order():
 
 def test_it_learns_a_detector_that_is_known():
     torch.manual_seed(2)
-    network = built()
+    network = toy.built(toy.FLOW)
     rows = toy.batch(1500, seed=20)
     network.train()
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)

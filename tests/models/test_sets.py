@@ -1,47 +1,25 @@
-"""The family sets: the laws of every family, and those of sets."""
+"""The family sets: what becomes of particles, and what its networks learn."""
 
 import jets_toy as toy
 import numpy as np
 import pytest
 import torch
 
-from gen2reco.models import build
 from gen2reco.models.nn.hits import Particles, match_tracks
 from gen2reco.models.nn.jet_arrivals import Arrivals
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_refusal import ATTEMPTS, Refusal
 from gen2reco.models.nn.jet_response import (
-    JET_UNIFORMS,
-    REST_NORMALS,
-    REST_UNIFORMS,
-    Draws,
     Histogram,
 )
 from gen2reco.models.nn.jet_scene import Scene
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import FOUND, LOST
-from gen2reco.models.protocol import Shape
-from gen2reco.models.sets import FIELDS
 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(1)
-    flat = toy.SLOTS * FIELDS
-    return build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
-
-
-def lanes(model, noise):
-    """Views of the random numbers of jets and of slots, [jets, attempts, ...]."""
-    most, sizes = model.config.most_left, Draws.sizes(model.config.most_left, model.slots)
-    sides = noise.split([model.noise.normal, model.noise.uniform], dim=1)
-    ends = most * REST_NORMALS, JET_UNIFORMS + most * REST_UNIFORMS
-    of_jets, of_slots = [], []
-    for side, size, end in zip(sides, (sizes.normal, sizes.uniform), ends, strict=True):
-        attempts = side.unflatten(1, (-1, size))
-        of_jets.append(attempts[..., :end])
-        of_slots.append(attempts[..., end:].unflatten(2, (model.slots, -1)))
-    return of_jets, of_slots
+    return toy.built(toy.TOY)
 
 
 def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
@@ -53,73 +31,6 @@ def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # The toy moves no photon, turns no track and knows no decays.
     assert all(name.startswith(("steps.turn", "steps.photon_place")) for name in without)
-
-
-def test_the_loss_of_jets_is_the_mean_over_jets(model):
-    rows = toy.batch(60)
-    halves = [type(rows)(*(side[part] for side in (rows.target, rows.condition, rows.weight)))
-              for part in (slice(0, 30), slice(30, 60))]  # fmt: skip
-    with torch.no_grad():
-        whole, first, second = (float(model.loss(one)) for one in (rows, *halves))
-    assert whole == pytest.approx((first + second) / 2, rel=1e-5)
-
-
-def test_same_noise_same_jets_and_other_noise_others(model):
-    gen = toy.gen_jets(50, 3)
-    one, again, other = (toy.drawn(model, gen, toy.noise(model, 50, s)) for s in (1, 1, 2))
-    np.testing.assert_array_equal(one, again)
-    assert not np.array_equal(one, other)
-
-
-def test_a_jet_does_not_depend_on_its_batch(model):
-    gen, noise = toy.gen_jets(300, 4), toy.noise(model, 300)
-    whole = toy.drawn(model, gen, noise)
-    for part in (slice(0, 1), slice(17, 60), slice(299, 300)):
-        np.testing.assert_array_equal(toy.drawn(model, gen[part], noise[part]), whole[part])
-
-
-def test_the_order_of_particles_does_not_matter(model):
-    gen, noise = toy.gen_jets(80, 5), toy.noise(model, 80)
-    whole = toy.drawn(model, gen, noise)
-    order = np.random.default_rng(1).permutation(toy.SLOTS)
-    mixed = noise.clone()
-    for view, given in zip(lanes(model, mixed)[1], lanes(model, noise)[1], strict=True):
-        view.copy_(given[:, :, order].clone())
-    again = toy.drawn(model, gen[:, order], mixed)
-    # The output is ordered by pt; sums in another order differ in the last bit.
-    np.testing.assert_allclose(again, whole, rtol=2e-4, atol=2e-4)
-
-
-def test_padding_changes_nothing(model):
-    gen = toy.gen_jets(80, 6)
-    slots = toy.SLOTS + 25
-    flat = slots * FIELDS
-    wide = build(toy.TOY, Shape(flat, flat, slots=slots)).eval()
-    wide.load_state_dict(model.state_dict())
-    narrow_noise, wide_noise = toy.noise(model, 80), toy.noise(wide, 80)
-    for side in range(2):
-        (wide_jets, wide_slot), (jets, slot) = (
-            [part[side] for part in lanes(*pair)]
-            for pair in ((wide, wide_noise), (model, narrow_noise))
-        )
-        wide_jets.copy_(jets)
-        wide_slot[:, :, : toy.SLOTS] = slot
-    padded = np.pad(gen, ((0, 0), (0, 25), (0, 0)))
-    out = toy.drawn(wide, padded, wide_noise)
-    np.testing.assert_array_equal(out[:, : toy.SLOTS], toy.drawn(model, gen, narrow_noise))
-    assert not out[:, toy.SLOTS :].any()
-
-
-def test_jets_come_by_falling_pt_and_hold_what_particles_are(model):
-    out = toy.drawn(model, toy.gen_jets(200, 7), toy.noise(model, 200))
-    pt = out[..., 0]
-    assert (np.diff(pt, axis=1) <= 0).all()
-    there = pt > 0
-    assert not out[~there].any()
-    assert set(np.unique(np.abs(out[there][:, 3]))) <= {11.0, 13.0, 22.0, 130.0, 211.0}
-    assert (np.abs(out[there][:, 2]) <= np.pi + 1e-6).all()
-    neutral = np.isin(np.abs(out[there][:, 3]), (22, 130))
-    np.testing.assert_array_equal(out[there][:, 4] == 0, neutral)
 
 
 def test_what_the_hardest_jet_does_not_hold_is_left_out(model):
@@ -138,28 +49,6 @@ def test_what_the_hardest_jet_does_not_hold_is_left_out(model):
         apart = np.hypot(rows[:, 1] - (rows[:, 0] * rows[:, 1]).sum() / rows[:, 0].sum(),
                          np.angle(np.exp(1j * (rows[:, 2] - phi))))  # fmt: skip
         assert apart.max() < 0.6
-
-
-def test_tracks_keep_the_direction_of_their_particle(model):
-    gen = toy.gen_jets(60, 8)
-    out = toy.drawn(model, gen, toy.noise(model, 60))
-    copies = total = 0
-    for jet in range(60):
-        there = (out[jet, :, 0] > 0) & (out[jet, :, 4] != 0)
-        for row in out[jet, there]:
-            total += 1
-            copies += bool((np.abs(gen[jet, :, 1] - row[1]) < 1e-6).any())
-    # All but those that belong to no GEN particle.
-    assert copies > 0.7 * total
-
-
-def test_saved_and_loaded_it_gives_the_same_bits(model, tmp_path):
-    torch.save(model.state_dict(), tmp_path / "weights")
-    flat = toy.SLOTS * FIELDS
-    other = build(toy.TOY, Shape(flat, flat, slots=toy.SLOTS)).eval()
-    other.load_state_dict(torch.load(tmp_path / "weights"))
-    gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
-    np.testing.assert_array_equal(toy.drawn(other, gen, noise), toy.drawn(model, gen, noise))
 
 
 def test_tracks_find_their_particle():
@@ -238,10 +127,7 @@ def test_jets_that_are_refused_are_drawn_anew(model):
             bias.copy_(torch.tensor([-chance, chance]))
         drawn.append(toy.drawn(model, gen, noise))
     # Attempts one by one, by a model that accepts all.
-    plain = build(
-        toy.TOY.model_copy(update={"refusal": ()}),
-        Shape(toy.SLOTS * FIELDS, toy.SLOTS * FIELDS, slots=toy.SLOTS),
-    ).eval()
+    plain = toy.built(toy.TOY.model_copy(update={"refusal": ()}))
     plain.load_state_dict(model.state_dict(), strict=False)
     sides = noise.split([model.noise.normal, model.noise.uniform], dim=1)
     attempts = [
