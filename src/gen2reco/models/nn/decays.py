@@ -145,23 +145,23 @@ def _errors(gen: Particles, momentum: Numbers, digits: int) -> Numbers:
 
 
 @compiled
-def _dot(a: Any, b: Any) -> Any:
-    return a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]
-
-
-@compiled
 def _pull(members: Any, wanted: Any, momentum: Any, errors: Any) -> Any:
     """Return how many standard deviations the mass of some products is off, and one of them."""
-    total = np.zeros(4)
+    energy = px = py = pz = 0.0
     for i in members:
         if i >= 0:
-            total += momentum[i]
-    mass = np.sqrt(max(_dot(total, total), 1e-12))
+            energy += momentum[i, 0]
+            px += momentum[i, 1]
+            py += momentum[i, 2]
+            pz += momentum[i, 3]
+    mass = np.sqrt(max(energy * energy - px * px - py * py - pz * pz, 1e-12))
     variance = LEAST_SPREAD * LEAST_SPREAD
     for i in members:
         if i >= 0:
             for k in range(3):
-                variance += (_dot(total, errors[i, k]) / mass) ** 2
+                by = errors[i, k]
+                change = energy * by[0] - px * by[1] - py * by[2] - pz * by[3]
+                variance += (change / mass) ** 2
     spread = np.sqrt(variance)
     return (mass - wanted) / spread, spread
 
@@ -240,7 +240,7 @@ def _candidates(first: Any, last: Any, kind: Any, sign: Any, sides: Any, out: An
         four[:2] = pairs[n]
         for m in range(n):
             four[2:] = pairs[m]
-            if len(np.unique(four)) == MEMBERS:
+            if four[0] != four[2] and four[0] != four[3] and four[1] not in (four[2], four[3]):
                 both = told[n] + told[m]
                 count = _try(four, NEUTRAL_PIONS, KAON_SHORT, both, sides, out, count)
     return count
