@@ -44,15 +44,6 @@ def test_loss_is_a_number_with_a_gradient_for_every_parameter(model):
     assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_what_fills_up_a_block_of_rows_is_no_particle(model):
-    filling = np.full((4, toy.SLOTS, FIELDS), 0.5, np.float32)
-    nothing = np.zeros_like(filling)
-    noise = toy.noise(model, 4)
-    np.testing.assert_array_equal(
-        toy.drawn(model, filling, noise), toy.drawn(model, nothing, noise)
-    )
-
-
 def test_steps_and_rounds_may_change_after_training(model):
     gen, noise = toy.gen_jets(40, 9), toy.noise(model, 40)
     before = toy.drawn(model, gen, noise)

@@ -87,6 +87,15 @@ def test_a_jet_does_not_depend_on_its_batch(model):
     np.testing.assert_array_equal(toy.drawn(model, gen[order], noise[order]), whole[order])
 
 
+def test_what_fills_up_a_block_of_rows_is_no_particle(model):
+    filling = np.full((4, toy.SLOTS, FIELDS), 0.5, np.float32)
+    nothing = np.zeros_like(filling)
+    noise = toy.noise(model, 4)
+    np.testing.assert_array_equal(
+        toy.drawn(model, filling, noise), toy.drawn(model, nothing, noise)
+    )
+
+
 def test_the_order_of_particles_does_not_matter(model):
     gen, noise = toy.gen_jets(80, 5), toy.noise(model, 80)
     whole = toy.drawn(model, gen, noise)

@@ -68,8 +68,6 @@ Blocks = Annotated[int, Field(ge=1, le=16)]
 
 FIELDS = 5
 """Of a constituent: pt, eta, phi, pdgId, charge."""
-FILLING = 0.5
-"""A slot of nothing but this fills up a block of rows and holds no particle."""
 NORMALS, UNIFORMS = NUMBERS, 2
 """Random numbers of each slot."""
 GROUP = 32
@@ -175,8 +173,7 @@ class SetFlowMatching(Model):
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return constituents [jets, slots x 5], those of highest pt if there are too many."""
         fields = self._fields(condition)
-        filling = (fields == FILLING).all(axis=2)
-        gen = Particles.of(np.where(filling[..., None], np.float32(0.0), fields))
+        gen = Particles.of(fields)
         tokens, (normals, uniforms) = Tokens(gen), self._draws(noise)
         outcome = np.zeros(len(gen.jet), np.int64)
         values = np.zeros((len(gen.jet), NUMBERS))

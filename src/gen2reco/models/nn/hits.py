@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HADRON, NEUTRAL, PHOTON, ELECTRON, MUON = range(5)
 """Types of particles: charged and neutral hadrons, photons, electrons, muons."""
 
+FILLING = 0.5
+"""What rows that fill up a block are made of."""
 SAME = 2e-4
 """Directions closer than this (times eta, where that is above 1) are copies of each other."""
 COPY = 1e-3
@@ -55,8 +57,11 @@ class Particles:
 
     @classmethod
     def of(cls, fields: NDArray[Any]) -> Particles:
-        """Take the particles out of padded jets [jets, slots, 5]; slots of pt 0 are empty."""
-        jet, slot = np.nonzero(fields[..., 0] > 0)
+        """Take the particles out of padded jets [jets, slots, 5].
+
+        Slots of pt 0 are empty, and those of nothing but `FILLING`.
+        """
+        jet, slot = np.nonzero((fields[..., 0] > 0) & (fields != FILLING).any(axis=2))
         pt, eta, phi, pdg_id, charge = fields[jet, slot].astype(np.float64).T
         kind = np.where(charge != 0, HADRON, NEUTRAL)
         for number, code in ((PHOTON, 22), (ELECTRON, 11), (MUON, 13)):
