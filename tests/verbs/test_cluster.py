@@ -151,7 +151,7 @@ def test_sums_of_weights_have_the_same_bits(
     simulate(small_emulator, two_files, tmp_path / "fast.parquet", oversample=3)
     source = open_events(tmp_path / "fast.parquet")
     quantities = {"MET_pt": "MET.pt", "jet": "leading(Jet).pt"}
-    common = Common(tuple(quantities.values()), quantities, "", "", shared=True)
+    common = Common(None, tuple(quantities.values()), quantities, "", "", shared=True)
     tasks = [(common, "fast", {}, *source.within(*one)) for one in judged.ranges(source)]
     assert len(tasks) > 10
     found = []

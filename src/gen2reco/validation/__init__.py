@@ -3,13 +3,14 @@
 from gen2reco.validation.assess import assess
 from gen2reco.validation.binned import histogram, oversampling_gain
 from gen2reco.validation.coverage import ranks
+from gen2reco.validation.inputs import Closure, Counted, Coverage, Outcome, Rate, Tally
 from gen2reco.validation.matching import Objects, describe_matching
 from gen2reco.validation.memorisation import memorisation
 from gen2reco.validation.object_records import Matching
 from gen2reco.validation.records import Metric
 from gen2reco.validation.report import Report, read_report, render, write_report
 from gen2reco.validation.results import Assessment, Quantity
-from gen2reco.validation.samples import Closure, Counted, Coverage, Outcome, Rate, Sample, Tally
+from gen2reco.validation.samples import Sample
 from gen2reco.validation.set_records import SetComparison
 from gen2reco.validation.sets import Jets, compare_sets
 from gen2reco.validation.settings import Settings, Targets

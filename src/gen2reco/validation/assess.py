@@ -14,6 +14,7 @@ from gen2reco.validation.correlations import compare_correlations
 from gen2reco.validation.counts import compare_counts, compare_counts_of_the_same_events
 from gen2reco.validation.coverage import judge_coverage
 from gen2reco.validation.efficiency import judge_outcome
+from gen2reco.validation.inputs import Closure, Counted, Coverage, Outcome, Rate, Tally
 from gen2reco.validation.labels import Labels
 from gen2reco.validation.object_verdict import object_targets
 from gen2reco.validation.oversampling import gains
@@ -37,17 +38,7 @@ from gen2reco.validation.results import (
     Quantity,
     ResponseProfile,
 )
-from gen2reco.validation.samples import (
-    Closure,
-    Counted,
-    Coverage,
-    Flags,
-    Outcome,
-    Rate,
-    Sample,
-    Tally,
-    response_key,
-)
+from gen2reco.validation.samples import Sample, response_key
 from gen2reco.validation.settings import Settings
 from gen2reco.validation.shapes import (
     Sides,
@@ -61,6 +52,7 @@ from gen2reco.validation.shapes import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gen2reco.validation.columns import Flags
     from gen2reco.validation.object_records import Matching
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from scipy.stats import chi2 as chi2_law
 from gen2reco.validation.weighted import event_index, quantile
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Flags, Integers, Reals
+    from gen2reco.validation.columns import Flags, Integers, Reals
 
 LEAST_ENTRIES = 5.0
 """Effective entries that a bin of the chi2 needs on each side."""

@@ -27,7 +27,7 @@ from gen2reco.validation.weighted import effective_entries, event_index
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
     from gen2reco.validation.settings import Settings
 
 log = logging.getLogger(__name__)

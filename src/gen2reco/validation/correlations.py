@@ -15,8 +15,8 @@ from gen2reco.validation.results import CorrelationMatrix
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gen2reco.validation.columns import Flags, Integers, Reals
     from gen2reco.validation.resplits import Sides
-    from gen2reco.validation.samples import Flags, Integers, Reals
 
 Kind = Literal["spearman", "pearson"]
 LEAST_SPREAD = 1e-6

@@ -17,7 +17,8 @@ from gen2reco.validation.shares import Shares, shares_by_event, shares_test
 from gen2reco.validation.weighted import event_index, quantile
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Counted, Integers, Reals, Tally
+    from gen2reco.validation.columns import Integers, Reals
+    from gen2reco.validation.inputs import Counted, Tally
 
 OPEN_END = 3
 """The last number that is told apart stands for itself and more."""

@@ -19,7 +19,8 @@ from gen2reco.validation.weighted import design_effect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gen2reco.validation.samples import Coverage, Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
+    from gen2reco.validation.inputs import Coverage
 
 NULL_TRIALS = 2000
 

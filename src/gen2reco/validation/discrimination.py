@@ -14,7 +14,7 @@ from gen2reco.validation.distances import kolmogorov
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
 
 BACKGROUNDS = (0.01, 0.1)
 """Shares of the background at which the efficiency for signal is told."""

@@ -15,7 +15,7 @@ from gen2reco.errors import SampleError
 from gen2reco.validation.weighted import Ordered, effective_entries
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
 
 
 def wasserstein(

@@ -30,7 +30,8 @@ from gen2reco.validation.weighted import covariance_by_event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gen2reco.validation.samples import Flags, Integers, Outcome, Reals
+    from gen2reco.validation.columns import Flags, Integers, Reals
+    from gen2reco.validation.inputs import Outcome
     from gen2reco.validation.settings import Settings
 
 ALL = "all"

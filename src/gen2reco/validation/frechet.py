@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Reals
+    from gen2reco.validation.columns import Reals
 
 SIZES = 8
 """Numbers of jets between a quarter and all, that the Frechet distance is extrapolated from."""

@@ -22,7 +22,7 @@ from gen2reco.validation.weighted import HALF_68, quantile
 if TYPE_CHECKING:
     from gen2reco.events.layout import Jagged
     from gen2reco.rows.matching import MatchResult
-    from gen2reco.validation.samples import Flags, Integers, Reals
+    from gen2reco.validation.columns import Flags, Integers, Reals
 
 DELTA_R_EDGES: Reals = np.logspace(-4, 1, 51)
 RATIO_REACHES = (0.05, 0.1, 0.2, 0.5, 1.0, 1.5)

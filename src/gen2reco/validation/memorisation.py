@@ -12,7 +12,7 @@ from gen2reco.validation.records import Metric
 from gen2reco.validation.weighted import half_width
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Reals
+    from gen2reco.validation.columns import Reals
 
 HALVES = 10
 

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gen2reco.validation.samples import Reals
+    from gen2reco.validation.columns import Reals
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

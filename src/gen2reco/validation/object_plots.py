@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from gen2reco.validation.columns import Reals
     from gen2reco.validation.object_records import (
         Counts,
         EfficiencyCurve,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
         Matching,
         Reliability,
     )
-    from gen2reco.validation.samples import Reals
 
 GROUPS = ("#5790fc", "#e42536", "#f89c20", "#964a8b", "#7a21dd", "#9c9ca1")
 """Colours of groups that stay apart for the colour-blind (Petroff)."""

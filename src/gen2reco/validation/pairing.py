@@ -14,8 +14,9 @@ from gen2reco.validation.resplits import resplit, thin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gen2reco.validation.columns import Flags, Integers
     from gen2reco.validation.labels import Labels
-    from gen2reco.validation.samples import Flags, Integers, Sample
+    from gen2reco.validation.samples import Sample
     from gen2reco.validation.settings import Settings
 
 LEAST_EVENTS = 20

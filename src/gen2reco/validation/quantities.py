@@ -32,7 +32,8 @@ from gen2reco.validation.weighted import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gen2reco.validation.samples import Flags, Integers, Reals, Sample
+    from gen2reco.validation.columns import Flags, Integers, Reals
+    from gen2reco.validation.samples import Sample
     from gen2reco.validation.settings import Settings
 
 COPY_WIDTH = 1e-6

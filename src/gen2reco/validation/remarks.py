@@ -11,6 +11,7 @@ from gen2reco.validation.efficiency import WELL_MEASURED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gen2reco.validation.inputs import Closure, Coverage
     from gen2reco.validation.object_records import Efficiency
     from gen2reco.validation.quantities import Comparison
     from gen2reco.validation.results import (
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
         RateResult,
         ResponseProfile,
     )
-    from gen2reco.validation.samples import Closure, Coverage
     from gen2reco.validation.settings import Settings
 
 

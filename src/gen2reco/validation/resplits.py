@@ -13,7 +13,7 @@ from gen2reco.errors import SampleError
 from gen2reco.validation.weighted import event_index
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
 
 Sides = npt.NDArray[np.int8]
 """Per trial and row: 1 on the first side, -1 on the second, 0 left out."""

@@ -21,7 +21,7 @@ from gen2reco.validation.weighted import (
 )
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Flags, Integers, Reals
+    from gen2reco.validation.columns import Flags, Integers, Reals
     from gen2reco.validation.settings import Settings
 
 LEAST_ROWS = 50

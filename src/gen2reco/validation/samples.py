@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gen2reco.errors import SampleError, nearest
+from gen2reco.validation.columns import (
+    Integers,
+    Reals,
+    check_length,
+    check_weight,
+    checked_columns,
+    checked_identities,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Passing = tuple[Flags, Reals, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,16 @@ class Sample:
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.float64)
         object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", _identities(self.event))
+        object.__setattr__(self, "event", checked_identities(self.event))
         for group in ("quantities", "responses", "gen", "gen_quantities"):
-            columns = _columns(getattr(self, group), len(weight), group)
+            columns = checked_columns(getattr(self, group), len(weight), group)
             object.__setattr__(self, group, columns)
-        _same_length(self.event, len(weight), "event")
+        check_length(self.event, len(weight), "event")
         for name in ("member", "replica", "row"):
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, np.asarray(given, dtype=np.int64))
-                _same_length(given, len(weight), name)
+                check_length(given, len(weight), name)
         check_weight(weight)
         unknown = sorted(set(self.gen_quantities) - set(self.quantities))
         if unknown:
@@ -142,271 +145,6 @@ class Sample:
         return [self.take(self.replica == number) for number in np.unique(self.replica)]
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """Ranks of the true RECO values among draws for the same GEN row, before the final selection.
-
-    Attributes:
-        ranks: by name, [n] integers from 0 to `draws`: how many draws lie below the truth, ties
-            broken at random (see `gen2reco.validation.coverage.ranks`).
-        weight: event weight [n].
-        event: identity of the GEN event [n].
-        draws: number of draws per row.
-    """
-
-    ranks: Mapping[str, npt.NDArray[Any]]
-    weight: Reals
-    event: npt.NDArray[Any]
-    draws: int = 99
-
-    def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", _identities(self.event))
-        check_weight(weight)
-        _same_length(self.event, len(weight), "event")
-        for name, values in self.ranks.items():
-            _same_length(values, len(weight), f"ranks of {name!r}")
-            if len(values) and (np.min(values) < 0 or np.max(values) > self.draws):
-                raise SampleError(f"ranks of {name!r} must lie between 0 and {self.draws}")
-
-
-@dataclass(frozen=True)
-class Closure:
-    """Responses of FullSim and of several FastSim replicas on the same GEN rows.
-
-    A value that is not finite means that the row is not there on that side (for example since it
-    fails the final selection).
-
-    Attributes:
-        bins: GEN quantity by name, [n] each: scale and resolution are shown in its bins.
-        full: response of FullSim by name, [n] each.
-        fast: response of FastSim by name, [n, replicas] each.
-        weight: event weight [n].
-        event: identity of the GEN event [n].
-    """
-
-    bins: Mapping[str, Reals]
-    full: Mapping[str, Reals]
-    fast: Mapping[str, Reals]
-    weight: Reals
-    event: npt.NDArray[Any]
-
-    def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", _identities(self.event))
-        check_weight(weight)
-        _same_length(self.event, len(weight), "event")
-        object.__setattr__(self, "bins", _columns(self.bins, len(weight), "bins"))
-        object.__setattr__(self, "full", _columns(self.full, len(weight), "full"))
-        if set(self.full) != set(self.fast):
-            odd = min(set(self.full) ^ set(self.fast))
-            raise SampleError(f"the response {odd!r} is on one side of the closure only")
-        fast = {}
-        for name, values in self.fast.items():
-            array = np.asarray(values, dtype=np.float64)
-            fast[name] = array[:, None] if array.ndim == 1 else array
-            _same_length(fast[name], len(weight), f"fast response {name!r}")
-        object.__setattr__(self, "fast", fast)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How much of two samples passes something: sums of weights and sums of squared weights.
-
-    Attributes:
-        full: passed and total weight of FullSim.
-        fast: passed and total weight of FastSim.
-        full_squared: the sums of squared weights that belong to them; unweighted: the same numbers.
-        fast_squared: the same of FastSim.
-        errors: standard errors of the two shares, where rows are not independent.
-    """
-
-    full: tuple[float, float]
-    fast: tuple[float, float]
-    full_squared: tuple[float, float] | None = None
-    fast_squared: tuple[float, float] | None = None
-    errors: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, full: Passing, fast: Passing) -> Rate:
-        """Count rows, the replicas of an event taken together.
-
-        Args:
-            full: of each FullSim row whether it passes, its weight, its event, [n] each.
-            fast: the same of FastSim.
-        """
-        sums, errors = [], []
-        for passed, weight, event in (full, fast):
-            total = float(weight.sum())
-            share = float(weight[passed].sum()) / total
-            index = np.unique(event, return_inverse=True)[1]
-            moved = np.bincount(index, weight * (passed - share))
-            sums.append((share * total, total))
-            errors.append(float(np.sqrt(np.sum(moved**2))) / total)
-        return cls(sums[0], sums[1], errors=(errors[0], errors[1]))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A yes or no of every GEN row, such as found in RECO or tagged, FullSim and FastSim.
-
-    Both sides hold the same GEN rows. FastSim is a probability, draws, or both; where there is a
-    probability, efficiencies are compared with it, without the noise of draws.
-
-    Attributes:
-        full: whether it happened in FullSim, bool [n].
-        bins: GEN quantity by name, [n] each; values that are not finite are in no bin.
-        weight: event weight [n].
-        event: identity of the GEN event [n].
-        probability: what the emulator says, [n] between 0 and 1.
-        fast: whether it happened in FastSim, bool [n, replicas].
-        groups: category by name, bool [n] each; they may overlap.
-        kind: `presence` (a RECO partner: the efficiency must agree in every bin), `flag` (a tag:
-            its share must agree in every group) or `region` (an analysis selection: the number that
-            passes must agree).
-
-    Raises:
-        SampleError: FastSim is missing, lengths differ, or a probability is none.
-    """
-
-    full: Flags
-    bins: Mapping[str, Reals]
-    weight: Reals
-    event: npt.NDArray[Any]
-    probability: Reals | None = None
-    fast: npt.NDArray[Any] | None = None
-    groups: Mapping[str, Flags] = field(default_factory=dict)
-    kind: Literal["presence", "flag", "region"] = "presence"
-
-    def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", _identities(self.event))
-        object.__setattr__(self, "bins", _columns(self.bins, len(weight), "bins"))
-        check_weight(weight)
-        _same_length(self.event, len(weight), "event")
-        object.__setattr__(self, "full", _outcomes(self.full, len(weight), "the FullSim outcome"))
-        groups = {
-            name: _outcomes(mask, len(weight), f"group {name!r}")
-            for name, mask in self.groups.items()
-        }
-        object.__setattr__(self, "groups", groups)
-        if self.probability is None and self.fast is None:
-            raise SampleError("an outcome needs the emulator's probability or its draws")
-        if self.probability is not None:
-            probability = np.asarray(self.probability, dtype=np.float64)
-            _same_length(probability, len(weight), "probability")
-            if not np.all((probability >= 0) & (probability <= 1)):
-                raise SampleError("a probability must lie between 0 and 1")
-            object.__setattr__(self, "probability", probability)
-        if self.fast is not None:
-            fast = np.asarray(self.fast)
-            fast = fast[:, None] if fast.ndim == 1 else fast
-            fast = _outcomes(fast, len(weight), "the FastSim outcome")
-            object.__setattr__(self, "fast", fast)
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many objects each event has.
-
-    Attributes:
-        count: objects per event, or per replica of an event, [n].
-        weight: event weight [n].
-        event: identity of the GEN event [n]; replicas share it.
-    """
-
-    count: npt.NDArray[Any]
-    weight: Reals
-    event: npt.NDArray[Any]
-
-    def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", _identities(self.event))
-        check_weight(weight)
-        _same_length(self.event, len(weight), "event")
-        _same_length(self.count, len(weight), "count")
-        _check_counts(self.count)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """How many objects each GEN event has in FullSim, and in several replicas of FastSim.
-
-    Attributes:
-        full: objects per event in FullSim [n].
-        fast: objects per event in FastSim [n, replicas].
-        weight: event weight [n].
-        event: identity of the GEN event [n].
-    """
-
-    full: npt.NDArray[Any]
-    fast: npt.NDArray[Any]
-    weight: Reals
-    event: npt.NDArray[Any]
-
-    def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", _identities(self.event))
-        check_weight(weight)
-        fast = np.asarray(self.fast)
-        object.__setattr__(self, "fast", fast[:, None] if fast.ndim == 1 else fast)
-        for values, what in ((self.event, "event"), (self.full, "full"), (self.fast, "fast")):
-            _same_length(values, len(weight), what)
-        _check_counts(self.full)
-        _check_counts(self.fast)
-
-
 def response_key(name: str) -> str:
     """Name of a response where quantities and responses share one table."""
     return f"response:{name}"
-
-
-def check_weight(weight: Reals) -> None:
-    """Raise SampleError where weights are not finite or do not sum to more than zero."""
-    bad = np.flatnonzero(~np.isfinite(weight))
-    if len(bad):
-        raise SampleError(f"the weight of row {bad[0]} is not finite ({len(bad)} such rows)")
-    if len(weight) == 0:
-        raise SampleError("there are no rows; is the final selection too tight?")
-    if weight.sum() <= 0:
-        raise SampleError(
-            f"the weights sum to {weight.sum():.6g}; a distribution needs a positive sum"
-        )
-
-
-def _columns(columns: Mapping[str, Any], length: int, group: str) -> dict[str, Reals]:
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
-    for name, values in arrays.items():
-        _same_length(values, length, f"{group} {name!r}")
-    return arrays
-
-
-def _outcomes(values: Any, length: int, what: str) -> Flags:
-    array = np.asarray(values)
-    _same_length(array, length, what)
-    if array.dtype != np.bool_ and not np.all((array == 0) | (array == 1)):
-        raise SampleError(f"{what} must hold true or false (or 1 and 0) for every row")
-    return array.astype(np.bool_)
-
-
-def _check_counts(values: npt.NDArray[Any]) -> None:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" or (array.size and array.min() < 0):
-        raise SampleError("counts must be whole numbers, none of them negative")
-
-
-def _same_length(values: Any, length: int, what: str) -> None:
-    if len(values) != length:
-        raise SampleError(f"{what} has {len(values)} rows, the weights have {length}")
-
-
-def _identities(event: Any) -> npt.NDArray[Any]:
-    array = np.asarray(event)
-    if array.dtype.kind not in "iu":
-        raise SampleError(f"event identities must be integers, not {array.dtype}")
-    return array

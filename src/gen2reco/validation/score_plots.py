@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gen2reco.validation.samples import Reals
+    from gen2reco.validation.columns import Reals
 
 CUTS = (1.0, 0.3, 0.1, 0.03)
 """Shares of the background that pass, of the curves of the sculpted quantity."""

@@ -11,7 +11,7 @@ from gen2reco.validation.pictures import DPI, new_figure, place_labels, set_titl
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gen2reco.validation.samples import Reals
+    from gen2reco.validation.columns import Reals
     from gen2reco.validation.set_records import Display, JetImage
 
 COLOURS = ("#bd1f01", "#717581", "#3f90da", "#ffa90e", "#832db6")

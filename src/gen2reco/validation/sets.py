@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
     from gen2reco.validation.settings import Settings
 
 FEATURES = ("pt", "mass", "multiplicity", "tau21", "tau32", "ptD", "width")

@@ -14,8 +14,9 @@ from gen2reco.validation.weighted import mid_ranks, quantile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gen2reco.validation.columns import Integers, Reals
     from gen2reco.validation.labels import Labels
-    from gen2reco.validation.samples import Integers, Reals, Sample
+    from gen2reco.validation.samples import Sample
 
 PICTURE_BINS = 40
 

@@ -12,7 +12,7 @@ from gen2reco.validation.binned import merge_bins, sums
 from gen2reco.validation.weighted import covariance_by_event, event_index
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
 
 
 @dataclass(frozen=True)

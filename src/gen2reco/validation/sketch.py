@@ -19,7 +19,7 @@ from gen2reco.errors import SampleError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
 
 ROUNDING = 1e-9
 """A sum of shares that is short of a quantile by less than this has reached it."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from gen2reco.validation.columns import Reals
     from gen2reco.validation.results import Distribution
-    from gen2reco.validation.samples import Reals
 
 
 def distribution_plot(shape: Distribution, note: str = "") -> Figure:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gen2reco.validation.samples import Reals
+    from gen2reco.validation.columns import Reals
 
 FILE = "streamed.json"
 BINS = 40

@@ -26,8 +26,9 @@ from gen2reco.validation.results import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gen2reco.validation.columns import Reals
+    from gen2reco.validation.inputs import Rate
     from gen2reco.validation.object_records import Counts, Efficiency
-    from gen2reco.validation.samples import Rate, Reals
     from gen2reco.validation.settings import Targets
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
-    from gen2reco.validation.samples import Integers, Reals
+    from gen2reco.validation.columns import Integers, Reals
 
 HALF_68 = (0.158655, 0.841345)
 """Probabilities that enclose the central 68.27 %, one Gaussian standard deviation each side."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gen2reco.events import EventSource
-    from gen2reco.validation.samples import Passing
+    from gen2reco.validation.inputs import Passing
 
 IDS = ("run", "luminosityBlock", "event")
 _CHUNK = 50_000
