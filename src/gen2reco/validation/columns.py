@@ -66,3 +66,13 @@ def checked_identities(event: Any) -> npt.NDArray[Any]:
     if array.dtype.kind not in "iu":
         raise SampleError(f"event identities must be integers, not {array.dtype}")
     return array
+
+
+def settle_events(rows: Any) -> int:
+    """Make `weight` and `event` of a frozen dataclass arrays, check them, return their length."""
+    weight = np.asarray(rows.weight, dtype=np.float64)
+    object.__setattr__(rows, "weight", weight)
+    object.__setattr__(rows, "event", checked_identities(rows.event))
+    check_weight(weight)
+    check_length(rows.event, len(weight), "event")
+    return len(weight)

@@ -14,10 +14,9 @@ from gen2reco.validation.columns import (
     Reals,
     check_counts,
     check_length,
-    check_weight,
     checked_columns,
-    checked_identities,
     checked_outcomes,
+    settle_events,
 )
 
 if TYPE_CHECKING:
@@ -45,13 +44,9 @@ class Coverage:
     draws: int = 99
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", checked_identities(self.event))
-        check_weight(weight)
-        check_length(self.event, len(weight), "event")
+        rows = settle_events(self)
         for name, values in self.ranks.items():
-            check_length(values, len(weight), f"ranks of {name!r}")
+            check_length(values, rows, f"ranks of {name!r}")
             if len(values) and (np.min(values) < 0 or np.max(values) > self.draws):
                 raise SampleError(f"ranks of {name!r} must lie between 0 and {self.draws}")
 
@@ -78,13 +73,9 @@ class Closure:
     event: npt.NDArray[Any]
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", checked_identities(self.event))
-        check_weight(weight)
-        check_length(self.event, len(weight), "event")
-        object.__setattr__(self, "bins", checked_columns(self.bins, len(weight), "bins"))
-        object.__setattr__(self, "full", checked_columns(self.full, len(weight), "full"))
+        rows = settle_events(self)
+        object.__setattr__(self, "bins", checked_columns(self.bins, rows, "bins"))
+        object.__setattr__(self, "full", checked_columns(self.full, rows, "full"))
         if set(self.full) != set(self.fast):
             odd = min(set(self.full) ^ set(self.fast))
             raise SampleError(f"the response {odd!r} is on one side of the closure only")
@@ -92,7 +83,7 @@ class Closure:
         for name, values in self.fast.items():
             array = np.asarray(values, dtype=np.float64)
             fast[name] = array[:, None] if array.ndim == 1 else array
-            check_length(fast[name], len(weight), f"fast response {name!r}")
+            check_length(fast[name], rows, f"fast response {name!r}")
         object.__setattr__(self, "fast", fast)
 
 
@@ -166,17 +157,11 @@ class Outcome:
     kind: Literal["presence", "flag", "region"] = "presence"
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", checked_identities(self.event))
-        object.__setattr__(self, "bins", checked_columns(self.bins, len(weight), "bins"))
-        check_weight(weight)
-        check_length(self.event, len(weight), "event")
-        object.__setattr__(
-            self, "full", checked_outcomes(self.full, len(weight), "the FullSim outcome")
-        )
+        rows = settle_events(self)
+        object.__setattr__(self, "bins", checked_columns(self.bins, rows, "bins"))
+        object.__setattr__(self, "full", checked_outcomes(self.full, rows, "the FullSim outcome"))
         groups = {
-            name: checked_outcomes(mask, len(weight), f"group {name!r}")
+            name: checked_outcomes(mask, rows, f"group {name!r}")
             for name, mask in self.groups.items()
         }
         object.__setattr__(self, "groups", groups)
@@ -184,14 +169,14 @@ class Outcome:
             raise SampleError("an outcome needs the emulator's probability or its draws")
         if self.probability is not None:
             probability = np.asarray(self.probability, dtype=np.float64)
-            check_length(probability, len(weight), "probability")
+            check_length(probability, rows, "probability")
             if not np.all((probability >= 0) & (probability <= 1)):
                 raise SampleError("a probability must lie between 0 and 1")
             object.__setattr__(self, "probability", probability)
         if self.fast is not None:
             fast = np.asarray(self.fast)
             fast = fast[:, None] if fast.ndim == 1 else fast
-            fast = checked_outcomes(fast, len(weight), "the FastSim outcome")
+            fast = checked_outcomes(fast, rows, "the FastSim outcome")
             object.__setattr__(self, "fast", fast)
 
 
@@ -210,12 +195,8 @@ class Tally:
     event: npt.NDArray[Any]
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", checked_identities(self.event))
-        check_weight(weight)
-        check_length(self.event, len(weight), "event")
-        check_length(self.count, len(weight), "count")
+        rows = settle_events(self)
+        check_length(self.count, rows, "count")
         check_counts(self.count)
 
 
@@ -236,13 +217,10 @@ class Counted:
     event: npt.NDArray[Any]
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight, dtype=np.float64)
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "event", checked_identities(self.event))
-        check_weight(weight)
+        rows = settle_events(self)
         fast = np.asarray(self.fast)
         object.__setattr__(self, "fast", fast[:, None] if fast.ndim == 1 else fast)
-        for values, what in ((self.event, "event"), (self.full, "full"), (self.fast, "fast")):
-            check_length(values, len(weight), what)
+        for values, what in ((self.full, "full"), (self.fast, "fast")):
+            check_length(values, rows, what)
         check_counts(self.full)
         check_counts(self.fast)
