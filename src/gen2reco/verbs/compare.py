@@ -262,7 +262,7 @@ def _pieces(
             # Packed, because a selection of lists would hold on to those of the whole chunk.
             chosen = hash_fraction(_keys(events), SUBSAMPLE) < share
             events = awkward.to_packed(events[chosen])
-        yield with_jets(plan, events, [RECO]) if made and plan else events
+        yield with_jets(plan, events, [RECO]) if plan else events
 
 
 def _sample(
