@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
+from gen2reco.models.nn.slots import FIELDS
 
 from gen2reco.models import build
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.models.set_flow_matching import SetFlowMatchingConfig
-from gen2reco.models.sets import FIELDS, SetsConfig
+from gen2reco.models.sets import SetsConfig
 
 SLOTS = 30
 TOY = SetsConfig(hidden=(16, 16), bins=8, most_left=4)

@@ -18,10 +18,8 @@ from gen2reco.models.nn.set_matching import (
 from gen2reco.models.nn.set_networks import integrate
 from gen2reco.models.nn.set_numbers import FARTHEST, grow, shrink
 from gen2reco.models.nn.set_tokens import buckets, neighbours, padded
+from gen2reco.models.nn.slots import FIELDS
 from gen2reco.models.protocol import Batch
-from gen2reco.models.set_flow_matching import (
-    FIELDS,
-)
 
 
 @pytest.fixture

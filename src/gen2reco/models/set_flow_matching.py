@@ -17,7 +17,7 @@ says nothing; random numbers belong to the slot of a GEN particle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -51,6 +51,7 @@ from gen2reco.models.nn.set_networks import (
 )
 from gen2reco.models.nn.set_numbers import Limits, grow, in_units, shrink
 from gen2reco.models.nn.set_tokens import OF_JET, OF_TOKEN, Tokens, buckets, neighbours, padded
+from gen2reco.models.nn.slots import FIELDS, in_slots
 from gen2reco.models.nn.threads import over_blocks
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 
@@ -59,15 +60,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gen2reco.models.nn.set_left import Made
+    from gen2reco.models.nn.slots import Made
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
 
 Blocks = Annotated[int, Field(ge=1, le=16)]
 
-FIELDS = 5
-"""Of a constituent: pt, eta, phi, pdgId, charge."""
 NORMALS, UNIFORMS = NUMBERS, 2
 """Random numbers of each slot."""
 GROUP = 32
@@ -198,8 +197,8 @@ class SetFlowMatching(Model):
         values = self.limits.keep(gen.kind, gen.energy, values * UNITS)
         left = self.left.draw(tokens.jets, tokens.gen.axis, normals[0], uniforms[0])
         sides = zip(*_particles(gen, outcome, values), left, strict=True)
-        jet, *columns = (np.concatenate(side) for side in sides)
-        out = _in_slots(jet, np.stack(columns, axis=1), len(fields), self.slots)
+        made = cast("Made", tuple(np.concatenate(side) for side in sides))
+        out = in_slots(made, len(fields), self.slots)
         return torch.from_numpy(out.reshape(len(fields), -1)).to(condition.device)
 
     def _respond(
@@ -262,14 +261,3 @@ def _particles(gen: Particles, outcome: Index, values: Numbers) -> tuple[Made, M
     code = np.where(bright, STANDS_FOR[PHOTON], STANDS_FOR[NEUTRAL])
     place = (energy / np.cosh(eta), eta, turn_back(phi))
     return tracks, (gen.jet[there], *place, code, np.zeros(len(there)))
-
-
-def _in_slots(jet: Index, fields: Numbers, jets: int, slots: int) -> NDArray[np.float32]:
-    """Return constituents [jets, slots, FIELDS] by falling pt, the hardest of too many."""
-    out = np.zeros((jets, slots, FIELDS), np.float32)
-    order = np.lexsort((-fields[:, 0], jet))
-    jet, fields = jet[order], fields[order]
-    place = np.arange(len(jet)) - np.searchsorted(jet, jet)
-    kept = place < slots
-    out[jet[kept], place[kept]] = fields[kept]
-    return out

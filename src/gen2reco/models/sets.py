@@ -38,9 +38,8 @@ from gen2reco.models.nn.jet_refusal import ATTEMPTS, Refusal
 from gen2reco.models.nn.jet_response import Draws
 from gen2reco.models.nn.jet_simulation import simulate
 from gen2reco.models.nn.jet_steps import STEPS, Steps
-from gen2reco.models.nn.jet_units import masses
+from gen2reco.models.nn.slots import FIELDS, in_slots
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
-from gen2reco.rows.clustering import in_hardest_jet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
 Width = Annotated[int, Field(ge=1)]
 
-FIELDS = 5
-"""Of a constituent: pt, eta, phi, pdgId, charge."""
 LEARNED = 3
 """One jet in so many is drawn in training, for the classifier that refuses jets."""
 
@@ -136,8 +133,8 @@ class Sets(Model):
     @property
     def noise(self) -> Noise:
         """Those of each attempt, one attempt after the other."""
-        attempts = ATTEMPTS if self.refusal else 1
-        return Noise(attempts * self._sizes.normal, attempts * self._sizes.uniform)
+        attempts, sizes = self._attempts, self._sizes
+        return Noise(attempts * sizes.normal, attempts * sizes.uniform)
 
     def loss(self, batch: Batch, objective: str = "loss") -> Tensor:
         """Return -log p of all steps in nats, the weighted mean over jets.
@@ -145,18 +142,26 @@ class Sets(Model):
         That of the objective `refusal` is the cross entropy of jets that are true or drawn.
         """
         if self.refusal is not None and objective == "refusal":
-            # Drawing takes longer than learning from a jet; a part of a batch is enough.
-            jets = -(-len(batch.weight) // LEARNED) if self.training else len(batch.weight)
-            batch = batch.map(lambda side: side[:jets])
-        gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
-        if self.refusal is not None and objective == "refusal":
-            sizes = self._sizes
-            numbers = torch.randn(gen.jets, sizes.normal), torch.rand(gen.jets, sizes.uniform)
-            with torch.no_grad():
-                drawn, _ = self._drawn(gen, torch.cat(numbers, dim=1).numpy())
-            return self.refusal.loss(gen, reco, Particles.of(drawn), batch.weight)
+            return self._loss_of_refusal(self.refusal, batch)
+        gen, reco = self._sides(batch)
         observed = Observed.of(gen, reco, self.detector, self.config.most_left)
         return self._steps().loss(observed, batch.weight)
+
+    def _loss_of_refusal(self, refusal: Refusal, batch: Batch) -> Tensor:
+        # Drawing takes longer than learning from a jet; a part of a batch is enough.
+        jets = -(-len(batch.weight) // LEARNED) if self.training else len(batch.weight)
+        batch = batch.map(lambda side: side[:jets])
+        gen, reco = self._sides(batch)
+        sizes = self._sizes
+        numbers = torch.randn(jets, sizes.normal), torch.rand(jets, sizes.uniform)
+        with torch.no_grad():
+            drawn, _ = self._drawn(gen, torch.cat(numbers, dim=1).numpy())
+        return refusal.loss(gen, reco, Particles.of(drawn), batch.weight)
+
+    def _sides(self, batch: Batch) -> tuple[Particles, Particles]:
+        """Return GEN and RECO particles."""
+        gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
+        return gen, reco
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return constituents [jets, slots x 5], those of highest pt if there are too many."""
@@ -164,17 +169,22 @@ class Sets(Model):
         normal, uniform = np.split(numbers, [self.noise.normal], axis=1)
         out = np.zeros((len(fields), self.slots, FIELDS), np.float32)
         rows, sizes = np.arange(len(fields)), self._sizes
-        for attempt in range(ATTEMPTS if self.refusal else 1):
+        for attempt in range(self._attempts):
             gen = Particles.of(fields[rows])
             lanes = [
                 side[rows, attempt * size : (attempt + 1) * size]
                 for side, size in ((normal, sizes.normal), (uniform, sizes.uniform))
             ]
             out[rows], accepted = self._drawn(gen, np.concatenate(lanes, axis=1))
-            if self.refusal is None or not len(rows):
+            if self.refusal is None or attempt + 1 == self._attempts:
                 break
             rows = rows[~self.refusal.accepts(gen, Particles.of(out[rows]), accepted)]
         return torch.from_numpy(out.reshape(len(out), -1)).to(condition.device)
+
+    @property
+    def _attempts(self) -> int:
+        """How often a jet is drawn at most."""
+        return ATTEMPTS if self.refusal else 1
 
     @property
     def _sizes(self) -> Noise:
@@ -187,18 +197,7 @@ class Sets(Model):
         """Return jets [jets, slots, 5], and a uniform number of each."""
         draws = Draws.of(noise, self.config.most_left, self.slots)
         made = simulate(self._steps(), gen, draws, self.detector)
-        out = np.zeros((gen.jets, self.slots, FIELDS), np.float32)
-        jet, fields = made[0], np.stack(made[1:], axis=1)
-        order = np.lexsort((-fields[:, 0], jet))
-        jet, fields = jet[order], fields[order]
-        if self.config.radius is not None:
-            pt, eta, phi, pdg_id, _ = fields.T
-            inside = in_hardest_jet(jet, pt, eta, phi, masses(pdg_id), self.config.radius)
-            jet, fields = jet[inside], fields[inside]
-        place = np.arange(len(jet)) - np.searchsorted(jet, jet)
-        kept = place < self.slots
-        out[jet[kept], place[kept]] = fields[kept]
-        return out, draws.accepted
+        return in_slots(made, gen.jets, self.slots, self.config.radius), draws.accepted
 
     def _steps(self) -> Steps:
         steps: Mapping[str, nn.Module] = dict(self.steps.items())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen2reco.rows.segments import compiled
+from gen2reco.rows.segments import compiled, delta_r2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,20 +42,12 @@ def in_hardest_jet(
 
 
 @compiled
-def _gap(i: Any, k: Any, y: Any, phi: Any) -> Any:
-    """Return dR^2."""
-    step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
-    step = min(step, 2.0 * np.pi - step)
-    return (y[i] - y[k]) ** 2 + step * step
-
-
-@compiled
 def _look(i: Any, count: Any, y: Any, phi: Any, limit: Any, near: Any, gap: Any) -> None:
     """Find the nearest neighbour of i within the radius; itself if there is none."""
     near[i], gap[i] = i, limit
     for k in range(count):
         if k != i:
-            apart = _gap(i, k, y, phi)
+            apart = delta_r2(y[i], phi[i], y[k], phi[k])
             if apart < gap[i]:
                 near[i], gap[i] = k, apart
 
@@ -103,7 +95,7 @@ def _look_again(
         if i == grown or near[i] == gone or near[i] == chosen or near[i] == left:
             _look(i, left, y, f, limit, near, gap)
         elif grown >= 0:
-            apart = _gap(i, grown, y, f)
+            apart = delta_r2(y[i], f[i], y[grown], f[grown])
             if apart < gap[i]:
                 near[i], gap[i] = grown, apart
 

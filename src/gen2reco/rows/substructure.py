@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gen2reco.rows.segments import Array, Numbers, compiled
+from gen2reco.rows.segments import Array, Numbers, compiled, delta_r2
 
 RADIUS = 0.8
 """Jet radius in N-subjettiness."""
@@ -78,20 +78,12 @@ def _ratio(above: Numbers, below: Numbers) -> Numbers:
 
 
 @compiled
-def _distance(eta_a: Any, phi_a: Any, eta_b: Any, phi_b: Any) -> Any:
-    """Return dR^2."""
-    step = abs(phi_a - phi_b) % (2.0 * np.pi)
-    step = min(step, 2.0 * np.pi - step)
-    return (eta_a - eta_b) ** 2 + step * step
-
-
-@compiled
 def _closest(i: Any, count: Any, kt: Any, eta: Any, phi: Any, near: Any, far: Any) -> None:
     """Find the partner with which subjet i has the smallest kT distance."""
     far[i], near[i] = np.inf, -1
     for j in range(count):
         if j != i:
-            d = min(kt[i], kt[j]) ** 2 * _distance(eta[i], phi[i], eta[j], phi[j])
+            d = min(kt[i], kt[j]) ** 2 * delta_r2(eta[i], phi[i], eta[j], phi[j])
             if d < far[i]:
                 far[i], near[i] = d, j
 
@@ -110,7 +102,7 @@ def _merge(i: Any, count: Any, kt: Any, eta: Any, phi: Any, near: Any, far: Any)
         if k == merged or near[k] == i or near[k] == j or near[k] == last:
             _closest(k, last, kt, eta, phi, near, far)
         else:
-            d = min(kt[k], kt[merged]) ** 2 * _distance(eta[k], phi[k], eta[merged], phi[merged])
+            d = min(kt[k], kt[merged]) ** 2 * delta_r2(eta[k], phi[k], eta[merged], phi[merged])
             if d < far[k]:
                 far[k], near[k] = d, merged
 
@@ -123,7 +115,7 @@ def _apart(pt: Any, eta: Any, phi: Any, count: Any, axis_eta: Any, axis_phi: Any
         if pt[k] > 0:
             least = np.inf
             for i in range(count):
-                least = min(least, _distance(eta[k], phi[k], axis_eta[i], axis_phi[i]))
+                least = min(least, delta_r2(eta[k], phi[k], axis_eta[i], axis_phi[i]))
             total += pt[k] * np.sqrt(least)
     return total
 

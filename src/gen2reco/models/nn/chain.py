@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen2reco.rows.segments import compiled
+from gen2reco.rows.segments import compiled, delta_r2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,13 +41,12 @@ class Chain:
 
         All come in the first round where they are not to know of each other.
         """
-        ends = np.searchsorted(cells.jet, np.arange(gen.jets + 1))
         before, distance = np.full(len(cells), -1), np.zeros(len(cells))
         order = np.lexsort((np.arange(len(cells)), -energy, cells.jet))
         lead = cells.lead
         turn = np.zeros(len(cells), np.int64)
         if known:
-            _chain(ends, order, gen.eta[lead], gen.phi[lead], before, distance, turn)
+            _chain(cells.ends, order, gen.eta[lead], gen.phi[lead], before, distance, turn)
         return cls(before, distance, turn)
 
     @property
@@ -66,9 +65,7 @@ def _chain(
             nearest = REACH * REACH
             for earlier in range(ends[jet], place):
                 k = order[earlier]
-                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
-                step = min(step, 2.0 * np.pi - step)
-                apart = step * step + (eta[i] - eta[k]) ** 2
+                apart = delta_r2(eta[i], phi[i], eta[k], phi[k])
                 if apart < nearest:
                     nearest, before[i] = apart, k
             if before[i] >= 0:

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from gen2reco.rows.segments import compiled, delta_r2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,6 +102,7 @@ class Cells:
 
     Attributes:
         of: cell of each particle among those here, int64 [particles]; -1 for none.
+        jets: number of jets.
         key: jet and cell of each, ascending, int64 [cells].
         jet: its jet, int64 [cells].
         cell: its number in the grid, int64 [cells].
@@ -108,6 +110,7 @@ class Cells:
     """
 
     of: Index
+    jets: int
     key: Index
     jet: Index
     cell: Index
@@ -115,6 +118,11 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self.key)
+
+    @cached_property
+    def ends(self) -> Index:
+        """Where the cells of each jet begin, and where the last one's end, [jets + 1]."""
+        return np.searchsorted(self.jet, np.arange(self.jets + 1))
 
     def sums(self, values: Numbers) -> Numbers:
         """Return the sum of numbers per particle over each cell, [cells]."""
@@ -141,7 +149,7 @@ def enter(particles: Particles, chosen: Flags, grid: Grid, tracker: Tracker) -> 
     order = np.lexsort((particles.energy[inside], place))
     last = np.searchsorted(place[order], np.arange(len(key)), side="right") - 1
     lead = inside[order[last]] if len(key) else inside[:0]
-    return Cells(of, key, key // grid.cells, key % grid.cells, lead)
+    return Cells(of, particles.jets, key, key // grid.cells, key % grid.cells, lead)
 
 
 def match_tracks(gen: Particles, reco: Particles) -> Index:
@@ -174,14 +182,19 @@ def match_moved(cells: Cells, gen: Particles, reco: Particles, free: Index, empt
     found = np.full(len(cells), -1)
     order = free[np.lexsort((-reco.energy[free], reco.jet[free]))]
     lead = cells.lead
-    ends = np.searchsorted(cells.jet, np.arange(gen.jets + 1))
     _match_moved(
-        ends, (gen.eta[lead], gen.phi[lead], empty), order, reco.jet, reco.eta, reco.phi, found
+        cells.ends,
+        (gen.eta[lead], gen.phi[lead], empty),
+        order,
+        reco.jet,
+        reco.eta,
+        reco.phi,
+        found,
     )
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _match_moved(
     ends: Any, cells: Any, order: Any, jet: Any, eta: Any, phi: Any, found: Any
 ) -> None:
@@ -190,16 +203,14 @@ def _match_moved(
         best, where = BESIDE * BESIDE, -1
         for k in range(ends[jet[i]], ends[jet[i] + 1]):
             if empty[k] and found[k] < 0:
-                step = abs(cell_phi[k] - phi[i]) % (2.0 * np.pi)
-                step = min(step, 2.0 * np.pi - step)
-                far = step * step + (cell_eta[k] - eta[i]) ** 2
+                far = delta_r2(cell_eta[k], cell_phi[k], eta[i], phi[i])
                 if far < best:
                     best, where = far, k
         if where >= 0:
             found[where] = i
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _match(
     gen_ends: Any, reco_ends: Any, gen: Any, reco: Any, reach: Any, partner: Any, taken: Any
 ) -> None:

@@ -63,7 +63,7 @@ class Arrivals:
         scene = self.scene
         electrons = scene.em.sums(scene.energy * (scene.gen.kind == ELECTRON))
         some = np.where(self.photons > 0, self.photons, electrons)
-        return np.where(some > 0, some, scene.em.sums(scene.energy))
+        return np.where(some > 0, some, scene.entering)
 
     @cached_property
     def hadrons(self) -> Numbers:

@@ -9,7 +9,7 @@ import numpy as np
 from gen2reco.models.nn.decays import CHANNELS
 from gen2reco.models.nn.hits import ELECTRON, HADRON, MUON, NEUTRAL, PHOTON
 from gen2reco.models.nn.jet_units import ELSEWHERE, FOUND, LITTLE, log_of
-from gen2reco.rows.segments import compiled
+from gen2reco.rows.segments import compiled, delta_r2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,25 +103,31 @@ def of_tracks(arrivals: Arrivals, which: Index) -> Numbers:
     return np.concatenate([numbers, *kin, *edges], axis=1)
 
 
-def of_before(scene: Scene, outcome: Index) -> Numbers:
-    """What is said of what became of the cell before each, [cells, OF_BEFORE]."""
-    chain, energy = scene.chain, scene.em.sums(scene.energy)
-    there = chain.before >= 0
-    other = np.where(there, outcome[chain.before], -1)
-    ratio = np.where(there, energy[chain.before], 1.0) / np.where(there, energy, 1.0)
+def of_before(scene: Scene, outcome: Index, which: Index) -> Numbers:
+    """What is said of what became of the cell before each of some, [len(which), OF_BEFORE].
+
+    Args:
+        scene: the GEN side.
+        outcome: of every cell of photons; those of later rounds are not looked at, [cells].
+        which: cells of photons, by their place.
+    """
+    energy, before = scene.entering, scene.chain.before[which]
+    distance, there = scene.chain.distance[which], before >= 0
+    other = np.where(there, outcome[before], -1)
+    ratio = np.where(there, energy[before], 1.0) / np.where(there, energy[which], 1.0)
     return np.column_stack(
         [
             there,
-            chain.distance / 0.02,
-            np.exp(-((chain.distance / 0.015) ** 2)) * there,
+            distance / 0.02,
+            np.exp(-((distance / 0.015) ** 2)) * there,
             np.minimum(np.log(np.maximum(ratio, 1e-9)), 6.0) / 2.0,
             other[:, None] == np.arange(OUTCOMES),
         ]
     )
 
 
-def of_missing(arrivals: Arrivals, lost: Flags, energy: Numbers) -> Numbers:
-    """What is said of photons' energy that is missing around each cell, [cells, OF_MISSING].
+def of_missing(arrivals: Arrivals, lost: Flags, energy: Numbers, which: Index) -> Numbers:
+    """What is said of photons' energy that is missing around some cells, [len(which), OF_MISSING].
 
     Energy that leaves one cell for another is missing there and found here. Known are cells
     that give nothing, and the energies of those that come before in the chain.
@@ -130,17 +136,17 @@ def of_missing(arrivals: Arrivals, lost: Flags, energy: Numbers) -> Numbers:
         arrivals: the GEN side.
         lost: cells of photons that give none, [cells].
         energy: of the photons of cells, GeV; those of later rounds are not looked at, [cells].
+        which: cells of photons, by their place.
     """
     scene, own = arrivals.scene, arrivals.photons
-    gen, chain = scene.gen, scene.chain
+    gen, em, chain = scene.gen, scene.em, scene.chain
     missing = np.where(lost, own, own - energy)
-    there = chain.before >= 0
-    before = np.where(there, missing[chain.before], 0.0)
-    ends = np.searchsorted(scene.em.jet, np.arange(gen.jets + 1))
-    place = gen.eta[scene.em.lead], gen.phi[scene.em.lead]
-    out = np.zeros((len(own), 2))
-    _missing(ends, *place, chain.turn, lost, missing, NEAR_EM, out)
-    unit = np.maximum(own, LITTLE)
+    before = chain.before[which]
+    before = np.where(before >= 0, missing[before], 0.0)
+    place = gen.eta[em.lead], gen.phi[em.lead]
+    out = np.zeros((len(which), 2))
+    _missing(which, em.jet, em.ends, *place, chain.turn, lost, missing, NEAR_EM, out)
+    unit = np.maximum(own[which], LITTLE)
     return np.arcsinh(10.0 * np.column_stack([before, out]) / unit[:, None]) / 3.0
 
 
@@ -263,9 +269,8 @@ def _around(scene: Scene, cells: Cells, values: Numbers, reach: float) -> Number
     Around is what has its leading particle within `reach`.
     """
     gen, lead = scene.gen, cells.lead
-    ends = np.searchsorted(cells.jet, np.arange(gen.jets + 1))
     out = np.zeros(len(cells))
-    _sum_around(ends, gen.eta[lead], gen.phi[lead], cells.sums(values), reach, out)
+    _sum_around(cells.ends, gen.eta[lead], gen.phi[lead], cells.sums(values), reach, out)
     return out
 
 
@@ -274,26 +279,23 @@ def _sum_around(ends: Any, eta: Any, phi: Any, values: Any, reach: Any, out: Any
     for jet in range(len(ends) - 1):
         for i in range(ends[jet], ends[jet + 1]):
             for k in range(ends[jet], ends[jet + 1]):
-                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
-                step = min(step, 2.0 * np.pi - step)
-                if k != i and step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
+                if k != i and delta_r2(eta[i], phi[i], eta[k], phi[k]) < reach * reach:
                     out[i] += values[k]
 
 
 @compiled
 def _missing(
-    ends: Any, eta: Any, phi: Any, turn: Any, lost: Any, missing: Any, reach: Any, out: Any
-) -> None:
-    """Sums over the cells around each: of earlier rounds, and of those that give nothing."""
-    for jet in range(len(ends) - 1):
-        for i in range(ends[jet], ends[jet + 1]):
-            for k in range(ends[jet], ends[jet + 1]):
-                if k == i or not (lost[k] or turn[k] < turn[i]):
-                    continue
-                step = abs(phi[i] - phi[k]) % (2.0 * np.pi)
-                step = min(step, 2.0 * np.pi - step)
-                if step * step + (eta[i] - eta[k]) ** 2 < reach * reach:
-                    out[i, 1 if lost[k] else 0] += missing[k]
+    which: Any, jet: Any, ends: Any, eta: Any, phi: Any, turn: Any, lost: Any, missing: Any,
+    reach: Any, out: Any,
+) -> None:  # fmt: skip
+    """Sums over the cells around some: of earlier rounds, and of those that give nothing."""
+    for row in range(len(which)):
+        i = which[row]
+        for k in range(ends[jet[i]], ends[jet[i] + 1]):
+            if k == i or not (lost[k] or turn[k] < turn[i]):
+                continue
+            if delta_r2(eta[i], phi[i], eta[k], phi[k]) < reach * reach:
+                out[row, 1 if lost[k] else 0] += missing[k]
 
 
 def _passed(values: Numbers, steps: Numbers) -> Numbers:

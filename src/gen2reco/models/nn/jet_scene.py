@@ -11,7 +11,7 @@ import numpy as np
 from gen2reco.models.nn.chain import Chain
 from gen2reco.models.nn.decays import Decays
 from gen2reco.models.nn.hits import ELECTRON, HADRON, NEUTRAL, PHOTON, Cells, Particles, enter
-from gen2reco.models.nn.jet_units import log_of
+from gen2reco.models.nn.jet_units import log_of, turn_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,8 +83,12 @@ class Scene:
     @cached_property
     def chain(self) -> Chain:
         """Cells of photons, one after the other."""
-        energy = self.em.sums(self.energy)
-        return Chain.of(self.em, self.gen, energy, known=self.detector.together)
+        return Chain.of(self.em, self.gen, self.entering, known=self.detector.together)
+
+    @cached_property
+    def entering(self) -> Numbers:
+        """Energy of photons and electrons that enter each of their cells, GeV."""
+        return self.em.sums(self.energy)
 
     @cached_property
     def distance(self) -> Numbers:
@@ -131,7 +135,7 @@ class Scene:
 
     def _from_axis(self, eta: Numbers, phi: Numbers, jet: Index) -> Numbers:
         axis = [part[jet] for part in self.gen.axis]
-        return np.hypot(eta - axis[0], np.mod(phi - axis[1] + np.pi, 2.0 * np.pi) - np.pi)
+        return np.hypot(eta - axis[0], turn_back(phi - axis[1]))
 
 
 def _middle(grid: Grid, cells: Cells) -> tuple[Numbers, Numbers]:

@@ -16,7 +16,6 @@ from gen2reco.models.nn.jet_features import (
     of_missing,
     of_tracks,
 )
-from gen2reco.models.nn.jet_response import TRIES
 from gen2reco.models.nn.jet_scene import Scene
 from gen2reco.models.nn.jet_tracks import Tracks
 from gen2reco.models.nn.jet_units import (
@@ -28,13 +27,11 @@ from gen2reco.models.nn.jet_units import (
     MOVE,
     SCALE,
     STANDS_FOR,
-    expanded,
     grown,
-    identities,
-    one_hot,
     ratio_of,
     turn_back,
 )
+from gen2reco.models.nn.set_left import draw_left
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,12 +39,11 @@ if TYPE_CHECKING:
     from gen2reco.models.nn.calorimeter import Detector, Grid
     from gen2reco.models.nn.jet_response import Draws
     from gen2reco.models.nn.jet_steps import Steps
+    from gen2reco.models.nn.slots import Made
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
     Flags = NDArray[np.bool_]
-
-    Made = tuple[Index, Numbers, Numbers, Numbers, Numbers, Numbers]
 
 
 def simulate(steps: Steps, gen: Particles, draws: Draws, detector: Detector) -> Made:
@@ -94,7 +90,7 @@ def _draw_photons(
     outcome = np.full(len(about), LOST)
     for number in range(scene.chain.rounds):
         rows = np.flatnonzero(scene.chain.turn == number)
-        wide = np.concatenate([about[rows], of_before(scene, outcome)[rows]], axis=1)
+        wide = np.concatenate([about[rows], of_before(scene, outcome, rows)], axis=1)
         outcome[rows] = steps.choice("photon").draw(wide, uniform[rows, 1])
     there = np.flatnonzero(outcome != LOST)
     lead = scene.em.lead[there]
@@ -105,12 +101,13 @@ def _draw_photons(
     place = np.sinh(np.clip(place, -6.0, 6.0)) / MOVE
     eta[beside] = gen.eta[lead[beside]] + place[:, 0]
     phi[beside] = gen.phi[lead[beside]] + place[:, 1]
-    energy, harder = np.zeros(len(about)), of_before(scene, outcome)
+    energy = np.zeros(len(about))
     for number in range(scene.chain.rounds):
         of_round = np.flatnonzero(scene.chain.turn[there] == number)
         rows = there[of_round]
-        missing = of_missing(arrivals, outcome == LOST, energy)[rows]
-        wide = np.column_stack([about[rows], harder[rows], missing, beside[of_round]])
+        harder = of_before(scene, outcome, rows)
+        missing = of_missing(arrivals, outcome == LOST, energy, rows)
+        wide = np.column_stack([about[rows], harder, missing, beside[of_round]])
         drawn = steps.response("photon_energy").draw(wide, normal[of_round, 3:4])[:, 0]
         energy[rows] = arrivals.photon_scale[rows] * ratio_of(drawn, arrivals.photon_unit[rows])
     made = _neutral(scene.em.jet[there], energy[there], eta, phi, PHOTON)
@@ -159,27 +156,17 @@ def _draw_neutrals(
 
 def _draw_left(steps: Steps, scene: Scene, draws: Draws, made: Made, radius: float | None) -> Made:
     """Return what belongs to no GEN particle, inside of the jet that the others make."""
-    number = steps.choice("left").draw(scene.jets, draws.left)
-    jet = np.repeat(np.arange(scene.gen.jets), number)
-    place = np.arange(len(jet)) - np.repeat(np.cumsum(number) - number, number)
-    about = scene.jets[jet]
-    normal, uniform = draws.left_normal[jet, place], draws.left_uniform[jet, place]
-    kind = steps.choice("left_type").draw(about, uniform[:, 0])
-    wide = np.concatenate([about, one_hot(kind)], axis=1)
-    pt, eta, phi = np.zeros((3, len(jet)))
-    gen_axis, axis = scene.gen.axis, axes(scene.gen.jets, *made[:4])
-    outside = np.arange(len(jet))
-    for attempt in range(TRIES if radius else 1):
-        lanes = normal[outside, 3 * attempt : 3 * attempt + 3]
-        drawn = steps.response("left_momentum").draw(wide[outside], lanes)
-        pt[outside], near_eta, near_phi = expanded(drawn)
-        of = jet[outside]
-        eta[outside] = near_eta + gen_axis[0][of]
-        phi[outside] = turn_back(near_phi + gen_axis[1][of])
-        if radius:
-            apart = np.hypot(eta[outside] - axis[0][of], turn_back(phi[outside] - axis[1][of]))
-            outside = outside[apart > radius]
-    return jet, pt, eta, phi, *identities(kind, uniform[:, 1])
+    axis = axes(scene.gen.jets, *made[:4])
+
+    def outside(jet: Index, eta: Numbers, phi: Numbers) -> Flags:
+        apart = np.hypot(eta - axis[0][jet], turn_back(phi - axis[1][jet]))
+        return np.asarray(apart > radius)
+
+    networks = steps.choice("left"), steps.choice("left_type"), steps.response("left_momentum")
+    return draw_left(
+        networks, scene.jets, scene.gen.axis, draws.left, draws.left_normal, draws.left_uniform,
+        outside if radius else None,
+    )  # fmt: skip
 
 
 def _neutral(jet: Index, energy: Numbers, eta: Numbers, phi: Numbers, kind: int) -> Made:

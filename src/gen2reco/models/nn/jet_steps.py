@@ -150,7 +150,8 @@ class Steps:
     ) -> None:
         scene = seen.scene
         about, jet = of_em(arrivals, found), scene.em.jet
-        before = of_before(scene, seen.photon)
+        every = np.arange(len(about))
+        before = of_before(scene, seen.photon, every)
         inside = scene.em_distance < scene.edge
         wide = np.concatenate([about, before], axis=1)
         losses.choose("photon", wide, seen.photon, jet, np.flatnonzero(inside))
@@ -159,7 +160,7 @@ class Steps:
         there = np.flatnonzero(seen.photon != LOST)
         ratio = log_ratio(seen.photon_energy, arrivals.photon_scale)
         ratio = squeezed(ratio, arrivals.photon_unit)
-        missing = of_missing(arrivals, seen.photon == LOST, seen.photon_energy)
+        missing = of_missing(arrivals, seen.photon == LOST, seen.photon_energy, every)
         about = np.column_stack([about, before, missing, seen.photon == ELSEWHERE])
         losses.respond("photon_energy", ratio, about, jet, there)
 

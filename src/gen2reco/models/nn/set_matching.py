@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from gen2reco.models.nn.hits import COPY, ELECTRON, HADRON, NEUTRAL, PHOTON, Particles, match_tracks
 from gen2reco.models.nn.jet_units import turn_back
+from gen2reco.rows.segments import compiled, delta_r2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +117,7 @@ def match_deposits(gen: Particles, reco: Particles, seen: NDArray[np.bool_]) -> 
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _match(
     order: Any, ends: Any, jet: Any, gen: Any, reco: Any, spread: Any, reach: Any, taken: Any,
     found: Any,
@@ -129,9 +129,7 @@ def _match(
         for k in range(ends[jet[i]], ends[jet[i] + 1]):
             if taken[k] or not fits[k]:
                 continue
-            step = abs(gen_phi[k] - phi[i]) % (2.0 * np.pi)
-            step = min(step, 2.0 * np.pi - step)
-            far = step * step + (gen_eta[k] - eta[i]) ** 2
+            far = delta_r2(gen_eta[k], gen_phi[k], eta[i], phi[i])
             if far > reach * reach:
                 continue
             cost = far / spread**2 + UNLIKE * abs(gen_energy[k] - energy[i]) + SEEN * seen[k]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gen2reco.models.nn.jet_units import LITTLE
 from gen2reco.models.nn.particle_networks import HEADS, Attention
 from gen2reco.models.nn.set_matching import NUMBERS, OUTCOMES, used
 
@@ -32,8 +33,6 @@ FATES = torch.tensor([[1, 2] * 3 + [0], [3, 4, 5, 4, 5, 4, 6], [7, 4] * 3 + [8]]
 outcome, the last one unknown: photon energy that may be seen, is not, is; charged hadrons with and
 without track, hadrons that give a neutral one; and so on."""
 OF_SUMS = 3 * 9
-LITTLE = 0.1
-"""Energy in GeV below which logarithms stop to care."""
 WAVES = 4
 """Of the time of a flow."""
 NEVER = -1e5

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from gen2reco.models.nn.decays import CHANNELS, Decays
 from gen2reco.models.nn.hits import ELECTRON, NEUTRAL, PHOTON
-from gen2reco.models.nn.jet_units import turn_back
+from gen2reco.models.nn.jet_units import log_of, turn_back
+from gen2reco.rows.segments import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,6 @@ RADII = (0.012, 0.03, 0.08, 0.2)
 """Distances within which energy around a particle is summed."""
 GROUPS = 3
 """Electromagnetic particles, charged hadrons and muons, neutral hadrons."""
-LITTLE = 0.1
-"""Energy in GeV below which logarithms stop to care."""
 STEP = 8
 """Padded lengths are multiples of this."""
 
@@ -63,11 +61,11 @@ class Tokens:
         pt, distance = gen.sums(gen.pt), np.hypot(*self.place.T)
         return np.stack(
             [
-                _log(pt) - 6.0,
+                log_of(pt) - 6.0,
                 gen.sums(np.ones(len(gen.jet))) / 25.0 - 2.0,
                 np.abs(self.gen.axis[0]) - 1.0,
-                _log(gen.sums(gen.pt * (gen.kind == NEUTRAL))) / 2.0 - 1.5,
-                _log(gen.sums(gen.pt * (gen.kind == PHOTON))) / 2.0 - 2.0,
+                log_of(gen.sums(gen.pt * (gen.kind == NEUTRAL))) / 2.0 - 1.5,
+                log_of(gen.sums(gen.pt * (gen.kind == PHOTON))) / 2.0 - 2.0,
                 4.0 * gen.sums(gen.pt * distance) / np.maximum(pt, 1e-9) - 0.5,
             ],
             axis=1,
@@ -84,8 +82,8 @@ class Tokens:
         whole = np.append(decays.sums(gen.energy), 1.0)[of]
         around, centre = self._around()
         columns = [
-            _log(gen.pt) / 1.5 - 1.0,
-            _log(gen.energy) / 1.5 - 2.0,
+            log_of(gen.pt) / 1.5 - 1.0,
+            log_of(gen.energy) / 1.5 - 2.0,
             np.abs(gen.eta) - 1.0,
             4.0 * distance - 0.5,
             np.maximum(distance - 0.6, 0.0) * 10.0,
@@ -99,10 +97,10 @@ class Tokens:
             *((channel == kind) * 1.0 for kind in range(CHANNELS)),
             off / 5.0 - there,
             spread / 3.0 + there,
-            _log(whole) / 2.0,
+            log_of(whole) / 2.0,
             *(self.jets[gen.jet, :2].T),
             *(centre.T / 0.01),
-            *(_log(around).T / 2.0 - 1.0),
+            *(log_of(around).T / 2.0 - 1.0),
         ]
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -165,7 +163,7 @@ def padded(ends: Index, which: Index, length: int, jets: int) -> tuple[Index, ND
     return index, index < ends[-1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sum_around(
     ends: Any, place: Any, energy: Any, group: Any, squares: Any, around: Any, centre: Any
 ) -> None:
@@ -187,7 +185,3 @@ def _sum_around(
             if total > 0:
                 centre[i, 0] /= total
                 centre[i, 1] /= total
-
-
-def _log(values: Numbers) -> Numbers:
-    return np.asarray(np.log(np.maximum(values, LITTLE)))
