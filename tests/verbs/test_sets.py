@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gen2reco import compare, load_emulator, open_events, simulate, train, validate
+from gen2reco.errors import StudyError
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.events.writing import write_events
 from gen2reco.rows.substructure import jet_features
@@ -128,6 +129,18 @@ def test_files_are_compared_in_the_jets_that_constituents_make(model, sample, tm
     ]
     assert {"jet_pt", "jet_mass", "multiplicity", "tau21"} <= set(values[0])
     assert values[0] == pytest.approx(values[1])
+
+
+def test_a_file_without_a_constituents_column_is_named(sample, tmp_path):
+    columns = dict(flat_columns(events()))
+    del columns["PFCand_phi"]
+    write_events(tmp_path / "poor.parquet", [to_events(columns)])
+    with pytest.raises(StudyError, match=r"poor\.parquet: .* PFCand has no field 'phi'"):
+        compare(
+            sample, tmp_path / "poor.parquet", tmp_path / "report",
+            study=load_study("wjets-particles", SETTINGS), quick=True,
+        )  # fmt: skip
+    assert not (tmp_path / "report").exists()
 
 
 def test_the_report_says_what_constituents_are_like(model, sample, tmp_path):

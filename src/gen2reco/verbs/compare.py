@@ -23,6 +23,7 @@ from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
+from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.judged import SUBSAMPLE, ranges
 from gen2reco.verbs.report_folder import check_free, place_report
 from gen2reco.verbs.samples import replica_of
@@ -251,8 +252,10 @@ def _pieces(
 ) -> Iterator[awkward.Array]:
     """Yield a share of the events, chosen by their keys, with the columns that are needed."""
     texts = [text for text in expressions if text]
-    needed = dict.fromkeys(columns_of(texts, define, WithJets.of(plan, source) if plan else source))
-    made = reco_columns(plan, source) if plan else []
+    available = WithJets.of(plan, source) if plan else source
+    with naming(source, "the study does not fit these events"):
+        needed = dict.fromkeys(columns_of(texts, define, available))
+        made = reco_columns(plan, source) if plan else []
     needed = {name: None for name in (*needed, *made) if name in source.columns}
     known = (*IDS, "weight", "replica", "member", weight)
     needed |= dict.fromkeys(name for name in known if name and name in source.columns)
