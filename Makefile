@@ -37,7 +37,7 @@ $(HEADERS): $(VENV)/.dev
 	test -f $@
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from gen2reco.models.nn.slots import FIELDS
 from scipy.stats import wasserstein_distance
 
 from gen2reco import load_emulator, load_study, open_events, train
@@ -32,6 +31,7 @@ from gen2reco.models.nn.decays import NEUTRAL_PIONS, PROTON_PION, TWO_PIONS
 from gen2reco.models.nn.hits import NEUTRAL, PHOTON, Particles
 from gen2reco.models.nn.jet_observed import Observed
 from gen2reco.models.nn.jet_units import FOUND, LOST
+from gen2reco.models.nn.slots import FIELDS
 from gen2reco.rows.spaces import GEN, RECO
 from gen2reco.rows.splits import TRAIN, halves, split
 from gen2reco.training import show_progress

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from gen2reco.models.nn.slots import FIELDS
 
 from gen2reco.models import build
+from gen2reco.models.nn.slots import FIELDS
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.models.set_flow_matching import SetFlowMatchingConfig
 from gen2reco.models.sets import SetsConfig

@@ -4,9 +4,9 @@ import jets_toy as toy
 import numpy as np
 import pytest
 import torch
-from gen2reco.models.nn.slots import FIELDS
 
 from gen2reco.models.nn import jet_response, set_left
+from gen2reco.models.nn.slots import FIELDS
 from gen2reco.models.protocol import Batch
 from gen2reco.study import Training
 from gen2reco.training import fit, fresh_model
