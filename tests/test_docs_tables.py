@@ -63,6 +63,7 @@ def test_exit_codes_are_those_of_the_errors(generated):
         errors.StudyError,
         errors.EventFileError,
         errors.OutputExistsError,
+        errors.MissingExtraError,
     ):
         assert f"| {error.exit_code} | `{error.__name__}` |" in text
 
