@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gen2reco.validation import Settings
-from gen2reco.validation.classifier import Columns, _folds, area, c2st
+from gen2reco.validation.classifier import Columns, Rows, area, c2st, event_folds, mean_excess
 
 SETTINGS = Settings(classifier_seeds=2, classifier_resplits=4, folds=3, threads=2)
 
@@ -62,6 +62,29 @@ def test_a_small_shift_of_the_response_is_found_where_marginals_hide_it():
     assert max(found.true_positive) == pytest.approx(1)
 
 
+def test_the_error_of_the_excess_is_that_of_toys():
+    # what trees on the same FullSim half and GEN events do, in units of that half's own scatter
+    rng, rows, toys = np.random.default_rng(5), 1000, 4000
+    alone = np.sqrt(1 / (12 * rows))
+    common, each = 1.2 * alone, 1.6 * alone
+    side = Rows(np.zeros((rows, 1), np.float32), np.ones(rows), np.arange(rows))
+    found = [
+        mean_excess(
+            rng.normal(0.5, common) + each * rng.normal(size=5),
+            rng.normal(0.5, np.hypot(common, each), 10),
+            side,
+            side,
+        )
+        for _ in range(toys)
+    ]
+    errors = np.array([excess.error for excess, _ in found])
+    assert errors.min() > alone  # seeds that happen to lie far apart do not make it smaller
+    assert 0.9 < np.std([excess.value / excess.error for excess, _ in found]) < 1.02
+    p_values = np.array([p for _, p in found])
+    assert 0.02 < np.mean(p_values < 0.05) < 0.05
+    assert 0.003 < np.mean(p_values < 0.01) < 0.012
+
+
 def test_same_seed_same_numbers_for_any_number_of_threads():
     one = run(600, settings=Settings(classifier_seeds=1, classifier_resplits=1, folds=2, threads=1))
     two = run(600, settings=Settings(classifier_seeds=1, classifier_resplits=1, folds=2, threads=2))
@@ -70,7 +93,7 @@ def test_same_seed_same_numbers_for_any_number_of_threads():
 
 def test_rows_of_an_event_share_a_fold():
     first, second = np.repeat(np.arange(50), 3), np.repeat(np.arange(40, 90), 2)
-    folds = _folds(first, second, 5, np.random.default_rng(1))
+    folds = event_folds(first, second, 5, np.random.default_rng(1))
     for event in range(90):
         rows = np.concatenate([first, second]) == event
         assert len(set(folds[rows])) == 1

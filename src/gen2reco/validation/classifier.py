@@ -152,7 +152,7 @@ class _Table:
             _binned(np.concatenate([first.features, second.features])),
             np.repeat([False, True], [len(first.weight), len(second.weight)]),
             np.concatenate(shares),
-            _folds(first.event, second.event, settings.folds, rng),
+            event_folds(first.event, second.event, settings.folds, rng),
         )
 
 
@@ -230,7 +230,7 @@ def c2st(
         cut = Rows(first.features[:, shared], first.weight, first.event)
         rows = sample.rows(tuple(names[i] for i in shared))
         others[name] = cross_fit([(cut, rows)], settings, 3000)[0][0]
-    excess, p = _excess(values, nulls, first, seconds[0])
+    excess, p = mean_excess(values, nulls, first, seconds[0])
     return Classifier(
         auc=tuple(values),
         null=tuple(nulls),
@@ -247,30 +247,34 @@ def c2st(
     )
 
 
-def _excess(
+def mean_excess(
     values: Sequence[float], nulls: Sequence[float], first: Rows, second: Rows
 ) -> tuple[Metric, float]:
     """Excess of the mean AUC with an error from both spreads.
 
     Noise seeds share their GEN events and the FullSim half, so only the part of the scatter that
-    differs between seeds averages out; the rest is what one AUC scatters by in the null. Few
-    re-splits measure that badly: it is not taken below the error of an AUC of 0.5 from as many
-    independent rows.
+    differs between seeds averages out; the rest is what one AUC scatters by in the null. A side of
+    n effective rows gives an AUC of 0.5 a variance of 1 / 12 n. Few re-splits and seeds measure
+    scatter badly: that of the null is not taken below the sum of both sides, and what seeds have in
+    common not below that of the FullSim half, which they all share.
     """
-    entries = [
-        effective_entries(rows.weight, np.arange(len(rows.weight))) for rows in (first, second)
+    alone = [
+        1 / (12 * effective_entries(rows.weight, np.arange(len(rows.weight))))
+        for rows in (first, second)
     ]
-    least = float(np.sqrt((1 / entries[0] + 1 / entries[1]) / 12))
+    least = float(np.sqrt(sum(alone)))
     null_spread = max(least, float(np.std(nulls, ddof=1)) if len(nulls) > 1 else 0.0)
     seed_spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    common = max(null_spread**2 - seed_spread**2, 0.0)
+    common = max(null_spread**2 - seed_spread**2, alone[0])
     variance = common + seed_spread**2 / len(values) + null_spread**2 / len(nulls)
     excess, error = float(np.mean(values) - np.mean(nulls)), float(np.sqrt(variance))
     metric = Metric(excess, error, 0.0, float(norm.isf(0.05) * error))
     return metric, float(norm.sf(excess / error))
 
 
-def _folds(first: Integers, second: Integers, count: int, rng: np.random.Generator) -> Integers:
+def event_folds(
+    first: Integers, second: Integers, count: int, rng: np.random.Generator
+) -> Integers:
     """Fold of each row; an event's rows share one, and the folds of a side are of equal size."""
     (index_a, index_b), events = event_index(first, second)
     fold = np.empty(events, dtype=np.int64)
