@@ -159,7 +159,7 @@ def _overall(group: str, rows: _Rows) -> OverallRate:
     bins = np.zeros(len(rows.observed), np.int64)
     full, fast = _shares(rows, bins, 1)
     ratio, error = _ratio(rows, bins, full, fast)
-    spread = float(error[0] * full.share[0])
+    spread = float(_error(rows, bins, full)[0])
     pull = float(fast[0] - full.share[0]) / spread if spread > 0 else 0.0
     return OverallRate(
         group=group,
@@ -234,7 +234,13 @@ def _shares(rows: _Rows, bins: Integers, count: int) -> tuple[BinnedShare, Reals
 
 def _ratio(rows: _Rows, bins: Integers, full: BinnedShare, fast: Reals) -> tuple[Reals, Reals]:
     """FastSim over FullSim and its error, per bin; nan where FullSim has none."""
-    count = len(fast)
+    share = np.where(full.share > 0, full.share, np.nan)
+    return fast / share, _error(rows, bins, full) / share
+
+
+def _error(rows: _Rows, bins: Integers, full: BinnedShare) -> Reals:
+    """Error of FastSim's share minus FullSim's, per bin."""
+    count = len(full.share)
     variance = np.maximum(np.diag(rows.covariance(bins, count)), 0.0)
     inside = bins >= 0
     at, weight, expected = bins[inside], rows.weight[inside], rows.expected[inside]
@@ -246,13 +252,11 @@ def _ratio(rows: _Rows, bins: Integers, full: BinnedShare, fast: Reals) -> tuple
         axis=0,
     )
     # where FastSim hardly ever gives an answer, it cannot say how much that scatters
-    error = np.where(
+    return np.where(
         fewest < LEAST_EXPECTED,
         np.hypot(full.error, _noise(rows, bins, full.total)),
         np.sqrt(variance) / full.total,
     )
-    share = np.where(full.share > 0, full.share, np.nan)
-    return fast / share, error / share
 
 
 def _noise(rows: _Rows, bins: Integers, total: Reals) -> Reals:
