@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from gen2reco.errors import SampleError
 from gen2reco.validation import Settings
 from gen2reco.validation.classifier import Columns, Rows, area, c2st, event_folds, mean_excess
+from gen2reco.validation.discrimination import supervised
 
 SETTINGS = Settings(classifier_seeds=2, classifier_resplits=4, folds=3, threads=2)
 
@@ -116,3 +118,28 @@ def test_a_reference_with_fewer_features_is_judged_in_those():
     identity = Columns({"reco": identity.features["gen"] + 3}, identity.weight, identity.event)
     settings = Settings(classifier_seeds=1, classifier_resplits=1, folds=2, threads=2)
     assert run(settings=settings, references={"identity": identity}).references["identity"] > 0.9
+
+
+def test_features_that_a_fold_has_no_value_of_are_left_out():
+    rng = np.random.default_rng(4)
+    nowhere, once = np.full(400, np.nan), np.where(np.arange(400) == 7, 1.0, np.nan)
+    side = {"x": rng.normal(size=400), "nowhere": nowhere, "once": once}
+    full = Columns(side, np.ones(400), np.arange(400))
+    fast = Columns({**side, "x": rng.normal(size=400)}, np.ones(400), np.arange(400, 800))
+    settings = Settings(classifier_seeds=1, classifier_resplits=2, folds=2, threads=1)
+    found = c2st(full, np.arange(400) < 200, [fast], settings)
+    assert found.features == ("x", "once")
+    assert abs(found.excess.value) < 4 * found.excess.error
+    empty = Columns({"nowhere": nowhere}, np.ones(400), np.arange(400))
+    with pytest.raises(SampleError, match="no quantity has a value"):
+        c2st(empty, np.arange(400) < 200, [fast], settings)
+
+
+def test_a_classifier_that_knows_signal_does_without_features_that_have_no_value():
+    rng = np.random.default_rng(6)
+    gap = np.full(400, np.nan)
+    background, signal = ({"x": rng.normal(at, 1, 400), "gap": gap} for at in (0, 2))
+    folds = [np.arange(400) % 2] * 2
+    scores = supervised(background, signal, folds)
+    assert np.mean(scores[1]) > np.mean(scores[0]) + 1
+    assert not np.any(supervised({"gap": gap}, {"gap": gap}, folds))

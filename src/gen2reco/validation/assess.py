@@ -186,7 +186,7 @@ def assess(
             ),
         ),
         not_judged=(
-            *left_out(coverage, closure, profiles, passed, classifier, efficiencies),
+            *left_out(coverage, closure, profiles, passed, classifier, efficiencies, quantities),
             *not_judged,
         ),
         settings=settings,
@@ -336,7 +336,7 @@ def _shapes(
         there = values[np.isfinite(values)]
         if len(there) and np.ptp(there) > COPY_TOLERANCE:
             distributions += residual_distributions(name, labels, sides, bins)
-        if name in first.quantities:
+        if np.isfinite(first.quantities.get(name, np.nan)).any():
             edges = picture_edges(first.quantities[name], first.weight)
             pictures.append(picture(name, labels.quantity(name), comparison.other, fast, edges))
     return tuple(distributions), tuple(p for p in pictures if p)

@@ -19,6 +19,7 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from gen2reco.errors import SampleError
 from gen2reco.validation.records import Metric
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.results import Classifier
@@ -27,7 +28,7 @@ from gen2reco.validation.weighted import effective_entries, event_index
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gen2reco.validation.columns import Integers, Reals
+    from gen2reco.validation.columns import Flags, Integers, Reals
     from gen2reco.validation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,11 @@ def stack(columns: Mapping[str, Reals]) -> npt.NDArray[np.float32]:
     features = np.stack([np.asarray(c, dtype=np.float64) for c in columns.values()], axis=1)
     features[~np.isfinite(features)] = np.nan
     return features.astype(np.float32)
+
+
+def known_columns(features: npt.NDArray[np.float32]) -> Flags:
+    """Which columns of [n, k] have a value in some row, [k]; trees refuse others."""
+    return np.asarray(np.isfinite(features).any(axis=0))
 
 
 def area(score: Reals, second: npt.NDArray[np.bool_], weight: Reals) -> float:
@@ -170,9 +176,13 @@ def _fit(table: _Table, fold: int, settings: Settings, seed: int) -> tuple[float
     # signed weights cannot steer the trees; any score is a fair one as long as both sides are
     # judged with their true weights, which is what the AUC does
     steering = None if np.ptp(table.weight) < 1e-9 else np.abs(table.weight[train])
-    with threadpool_limits(1, user_api="openmp"):
-        trees.fit(table.features[train], table.is_second[train], sample_weight=steering)
-        score = trees.decision_function(table.features[judge])
+    known = known_columns(table.features[train])
+    score = np.zeros(np.count_nonzero(judge))
+    if known.any():
+        with threadpool_limits(1, user_api="openmp"):
+            grown = table.features[np.ix_(train, known)]
+            trees.fit(grown, table.is_second[train], sample_weight=steering)
+            score = trees.decision_function(table.features[np.ix_(judge, known)])
     side, weight = table.is_second[judge], table.weight[judge]
     return area(score, side, weight), _curve(score, side, weight)
 
@@ -207,8 +217,13 @@ def c2st(
         settings: seeds, re-splits, folds, threads.
         references: other things to put in FastSim's place, by name; those with fewer features are
             compared in the features that they have.
+
+    Raises:
+        SampleError: no feature has a value in FullSim; features of which that holds are left out.
     """
-    names = tuple(full.features)
+    names = tuple(name for name, values in full.features.items() if np.isfinite(values).any())
+    if not names:
+        raise SampleError("no quantity has a value in any row of FullSim; nothing can be compared")
     everything = full.rows(names)
     first = everything.take(half)
     seconds = [sample.rows(names) for sample in fast[: settings.classifier_seeds]]

@@ -87,6 +87,8 @@ def _latent(background: Reals, signal: Reals) -> Figure:
 def _sculpting(score: Reals, quantity: Reals, name: str, label: str) -> Figure:
     figure = Figure(figsize=(5, 4.5), layout="tight")
     axes = figure.subplots()
+    known = np.isfinite(quantity)
+    score, quantity = score[known], quantity[known]
     low, high = np.quantile(quantity, (0.005, 0.98))
     edges = np.linspace(low, high, BINS + 1)
     for number, share in enumerate(CUTS):

@@ -47,7 +47,7 @@ def distribution(
     a, va = histogram(full[0], full[1].weight, full[1].event, edges)
     b, vb = histogram(fast[0], fast[1].weight, fast[1].event, edges)
     # outside the edges the sum is kept, so that shapes and not the drawn range are compared
-    scale = _total(*full) / _total(*fast)
+    scale = _scale(_total(*full), *fast)
     band = np.zeros(len(a))
     if members is not None:
         band = _band(members, edges, b * scale, _total(*full))
@@ -68,7 +68,7 @@ def distribution(
         fast_variance=_row(vb * scale**2),
         band=_row(band),
         gen=_row(truth),
-        outside=(1 - a.sum() / _total(*full), 1 - b.sum() / _total(*fast)),
+        outside=(_outside(a, *full), _outside(b, *fast)),
         log=bool(log),
     )
 
@@ -189,13 +189,24 @@ def _band(members: tuple[Reals, Sample], edges: Reals, nominal: Reals, total: fl
     for member in np.unique(sample.member[sample.member != 0]):
         rows = sample.member == member
         content = np.histogram(values[rows], edges, weights=sample.weight[rows])[0]
-        scale = total / _total(values[rows], sample.take(rows))
+        scale = _scale(total, values[rows], sample.take(rows))
         squares.append((content * scale - nominal) ** 2)
     return np.sqrt(np.mean(squares, axis=0)) if squares else np.zeros(len(nominal))
 
 
 def _total(values: Reals, sample: Sample) -> float:
     return float(sample.weight[np.isfinite(values)].sum())
+
+
+def _scale(total: float, values: Reals, sample: Sample) -> float:
+    """What brings the sum of a sample to a total; 1 where it has no value."""
+    own = _total(values, sample)
+    return total / own if own else 1.0
+
+
+def _outside(content: Reals, values: Reals, sample: Sample) -> float:
+    total = _total(values, sample)
+    return 1 - float(content.sum()) / total if total else float("nan")
 
 
 def _row(values: Reals) -> tuple[float, ...]:
