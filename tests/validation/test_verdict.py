@@ -4,9 +4,18 @@ from scipy.stats import norm
 
 from gen2reco.validation import Rate, Settings, Tally, Targets
 from gen2reco.validation.counts import compare_counts
+from gen2reco.validation.multiple import holm
 from gen2reco.validation.records import Metric, Statistic
 from gen2reco.validation.results import Categories, Quantity
-from gen2reco.validation.verdict import checks, floor_ratios, headline, rate_result, targets
+from gen2reco.validation.verdict import (
+    FAMILY,
+    checks,
+    enough_resplits,
+    floor_ratios,
+    headline,
+    rate_result,
+    targets,
+)
 
 
 def quantity(name, ratio=1.0, ks_p=0.5, **changes):
@@ -69,6 +78,13 @@ def test_p_values_are_corrected_over_the_family():
     assert ks.p == pytest.approx(0.04)  # over quantities
     assert ks.p_holm == pytest.approx(0.08)  # and over tests
     assert ks.agrees
+
+
+@pytest.mark.parametrize("outcomes", [0, 3, 12, 40])
+def test_a_p_value_from_resplits_can_fail_alone(outcomes):
+    null = np.random.default_rng(2).gamma(8, 1 / 8, (1, enough_resplits(outcomes, 0.05)))
+    smallest = floor_ratios([quantity("a", 99.0)], null).largest_p
+    assert holm([smallest, *[1.0] * (FAMILY + outcomes - 1)])[0] < 0.05
 
 
 def test_a_broken_copy_fails_without_a_p_value():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,8 @@ def assess(
         SampleError: the samples do not fit together, or FastSim shares GEN events with half A.
     """
     settings = settings or Settings()
+    enough = verdict.enough_resplits(len(outcomes or {}), settings.level)
+    settings = replace(settings, resplits=max(settings.resplits, enough))
     samples = [fast] if isinstance(fast, Sample) else list(fast)
     in_a = check(full, np.asarray(half), samples)
     whole = samples[0].nominal()

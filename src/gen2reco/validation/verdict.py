@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,23 @@ if TYPE_CHECKING:
     from gen2reco.validation.inputs import Rate
     from gen2reco.validation.object_records import Counts, Efficiency
     from gen2reco.validation.settings import Targets
+
+
+FAMILY = 8
+"""Tests behind the headline, at most, beside one for each outcome."""
+
+
+def enough_resplits(outcomes: int, level: float) -> int:
+    """Re-splits that let a p-value out of them fail alone in the whole family.
+
+    The smallest one that n re-splits can give is 1 / (n + 1), which Holm's correction multiplies by
+    the number of tests.
+
+    Args:
+        outcomes: number of outcomes that are judged.
+        level: family-wise error rate.
+    """
+    return math.ceil((FAMILY + outcomes) / level)
 
 
 @dataclass(frozen=True)
@@ -161,6 +179,7 @@ def checks(
     if coverage:
         pit = min(coverage, key=lambda c: c.test.p)
         add("coverage", pit.deviation, pit.test.p_holm, pit.name)
+    assert len(family) <= FAMILY + len(efficiencies), "enough_resplits counts on it"
     corrected = holm([check.p for check in family])
     return tuple(
         Check(c.name, c.value, c.p, p, agrees=not p < level, worst=c.worst)
