@@ -20,6 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from gen2reco.errors import SampleError
+from gen2reco.validation.binned import quantile_bins
 from gen2reco.validation.records import Metric
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.results import Classifier
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AXIS: Reals = np.linspace(0.0, 1.0, 101)
-BINS = 255
-"""Quantile bins of a feature, as many as the trees can hold."""
 WORTH_PROCESSES = 6000
 """Fewer rows than this are fitted before other processes have started."""
 
@@ -155,7 +154,7 @@ class _Table:
         shares = [rows.weight / rows.weight.sum() * len(rows.weight) for rows in (first, second)]
         rng = np.random.default_rng([settings.seed, seed])
         return cls(
-            _binned(np.concatenate([first.features, second.features])),
+            quantile_bins(np.concatenate([first.features, second.features])),
             np.repeat([False, True], [len(first.weight), len(second.weight)]),
             np.concatenate(shares),
             event_folds(first.event, second.event, settings.folds, rng),
@@ -185,20 +184,6 @@ def _fit(table: _Table, fold: int, settings: Settings, seed: int) -> tuple[float
             score = trees.decision_function(table.features[np.ix_(judge, known)])
     side, weight = table.is_second[judge], table.weight[judge]
     return area(score, side, weight), _curve(score, side, weight)
-
-
-def _binned(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replace each feature by the number of its quantile bin, as the trees would; nan stays.
-
-    Once for all folds: with weights, the trees' own search for bins takes longer than their growth.
-    """
-    binned = np.full_like(features, np.nan)
-    for column, values in enumerate(features.T):
-        known = np.isfinite(values)
-        if known.any():
-            edges = np.unique(np.quantile(values[known], np.arange(1, BINS) / BINS))
-            binned[known, column] = np.searchsorted(edges, values[known], side="right")
-    return binned
 
 
 def c2st(

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from gen2reco.errors import SampleError
 from gen2reco.validation.object_records import Counts
-from gen2reco.validation.records import Metric, Statistic
+from gen2reco.validation.records import Metric, Statistic, to_row
 from gen2reco.validation.shares import (
     ROUNDING,
     Shares,
@@ -65,11 +65,11 @@ def compare_counts(name: str, full: Tally, fast: Tally, label: str = "") -> Coun
         name=name,
         label=label or name,
         values=tuple(float(k) for k in range(top + 1)),
-        full=_row(one.share),
-        full_error=_row(one.error),
-        fast=_row(two.share),
-        fast_error=_row(two.error),
-        pulls=_row(one.pulls(two)),
+        full=to_row(one.share),
+        full_error=to_row(one.error),
+        fast=to_row(two.share),
+        fast_error=to_row(two.error),
+        pulls=to_row(one.pulls(two)),
         test=Statistic(value, p, ndf=ndf),
         mean_full=means[0],
         mean_fast=means[1],
@@ -114,11 +114,11 @@ def compare_counts_of_the_same_events(name: str, counted: Counted, label: str = 
         name=name,
         label=label or name,
         values=tuple(float(k) for k in numbers),
-        full=_row(one.share),
-        full_error=_row(one.error),
-        fast=_row(two.share),
-        fast_error=_row(two.error),
-        pulls=_row(np.divide(difference, errors, out=np.zeros(top + 1), where=errors > 0)),
+        full=to_row(one.share),
+        full_error=to_row(one.error),
+        fast=to_row(two.share),
+        fast_error=to_row(two.error),
+        pulls=to_row(np.divide(difference, errors, out=np.zeros(top + 1), where=errors > 0)),
         test=Statistic(value, p, ndf=ndf),
         mean_full=means[0],
         mean_fast=means[1],
@@ -163,7 +163,3 @@ def _by_event(terms: Reals, event: Integers) -> Reals:
 
 def _relative(error: float, mean: float) -> float:
     return error / mean if mean > 0 else float("nan")
-
-
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

@@ -23,7 +23,7 @@ from gen2reco.validation.object_records import (
     OverallRate,
     Reliability,
 )
-from gen2reco.validation.records import Metric, Statistic
+from gen2reco.validation.records import Metric, Statistic, to_row
 from gen2reco.validation.shares import BinnedShare, binned_share
 from gen2reco.validation.weighted import covariance_by_event
 
@@ -210,14 +210,14 @@ def _curve(rows: _Rows, axis: Reals, edges: Reals, settings: Settings) -> Effici
         by="",
         by_label="",
         group="",
-        edges=_row(edges),
+        edges=to_row(edges),
         rows=tuple(int(n) for n in np.bincount(bins[bins >= 0], minlength=count)),
-        full=_row(full.share),
-        full_error=_row(full.error),
-        fast=_row(fast),
-        fast_error=_row(_noise(rows, bins, full.total)),
-        ratio=_row(ratio),
-        ratio_error=_row(error),
+        full=to_row(full.share),
+        full_error=to_row(full.error),
+        fast=to_row(fast),
+        fast_error=to_row(_noise(rows, bins, full.total)),
+        ratio=to_row(ratio),
+        ratio_error=to_row(error),
         test=_closure_test(rows, bins, count),
         largest=_largest(ratio, error, settings.targets.efficiency),
         judged=int(np.sum(error <= WELL_MEASURED * settings.targets.efficiency)),
@@ -313,11 +313,11 @@ def _reliability(rows: _Rows, seed: int) -> Reliability:
         played = rng.random(len(bins)) < rows.expected
         null.append(calibration(sums(bins, rows.weight * played, count) / full.total))
     return Reliability(
-        edges=_row(edges),
+        edges=to_row(edges),
         rows=tuple(int(n) for n in np.bincount(bins, minlength=count)),
-        predicted=_row(predicted),
-        observed=_row(full.share),
-        error=_row(np.sqrt(np.maximum(np.diag(rows.covariance(bins, count)), 0)) / full.total),
+        predicted=to_row(predicted),
+        observed=to_row(full.share),
+        error=to_row(np.sqrt(np.maximum(np.diag(rows.covariance(bins, count)), 0)) / full.total),
         test=_closure_test(rows, bins, count),
         calibration=Metric(
             calibration(full.share),
@@ -343,7 +343,3 @@ def _probability_edges(probability: Reals) -> Reals:
             edges.append(float(edge))
             taken = count
     return np.array([*edges, high])
-
-
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen2reco.validation.binned import core_edges, distribution_edges, histogram, regular_edges
+from gen2reco.validation.records import to_row
 from gen2reco.validation.results import Distribution, Picture2D
 from gen2reco.validation.weighted import mid_ranks, quantile
 
@@ -61,13 +62,13 @@ def distribution(
     return Distribution(
         name=name,
         label=label,
-        edges=_row(edges),
-        full=_row(a),
-        full_variance=_row(va),
-        fast=_row(b * scale),
-        fast_variance=_row(vb * scale**2),
-        band=_row(band),
-        gen=_row(truth),
+        edges=to_row(edges),
+        full=to_row(a),
+        full_variance=to_row(va),
+        fast=to_row(b * scale),
+        fast_variance=to_row(vb * scale**2),
+        band=to_row(band),
+        gen=to_row(truth),
         outside=(_outside(a, *full), _outside(b, *fast)),
         log=bool(log),
     )
@@ -144,7 +145,7 @@ def picture(name: str, label: str, full: Sample, fast: Sample, edges: Reals) -> 
     return Picture2D(
         name=name,
         label=label,
-        edges=_row(edges),
+        edges=to_row(edges),
         fast=table,
         gen=gen_table,
         correlation=(rho, gen_rho),
@@ -178,7 +179,7 @@ def _plane(
         share = weight / weight.sum()
         a, b = a - share @ a, b - share @ b
         rho = float((share * a) @ b / np.sqrt(abs(((share * a) @ a) * ((share * b) @ b))))
-    return tuple(_row(row) for row in table), rho
+    return tuple(to_row(row) for row in table), rho
 
 
 def _band(members: tuple[Reals, Sample], edges: Reals, nominal: Reals, total: float) -> Reals:
@@ -207,10 +208,6 @@ def _scale(total: float, values: Reals, sample: Sample) -> float:
 def _outside(content: Reals, values: Reals, sample: Sample) -> float:
     total = _total(values, sample)
     return 1 - float(content.sum()) / total if total else float("nan")
-
-
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
 
 
 def kinds_of(responses: Mapping[str, Reals], stated: Mapping[str, str]) -> dict[str, str]:
