@@ -24,6 +24,14 @@ def numbers(names, expression):
     return [float(v) if ok else None for v, ok in zip(column.values, column.valid, strict=True)]
 
 
+def test_missing_is_nan_as_a_number_whatever_the_type(names):
+    for expression in ("mu.charge", "mu.pt", "mu.pt > 50"):
+        column = names.evaluate(expression)
+        found = column.numbers()
+        assert found.dtype == np.float64
+        assert np.isnan(found).tolist() == (~column.valid).tolist() == [False, True, True, False]
+
+
 def close(found, expected):
     """The same entries are missing, the others agree."""
     assert [x is None for x in found] == [x is None for x in expected]

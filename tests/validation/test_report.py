@@ -217,7 +217,7 @@ def test_order_of_the_page(folder):
 def test_everything_comes_back_from_json(folder, tmp_path):
     tree = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert tree["format"] == 1
-    assert tree["assessment"]["settings"]["resplits"] == 100
+    assert tree["assessment"]["settings"]["resplits"] >= 100
     assert len(tree["assessment"]["distributions"][0]["full"]) > 5
     render(read_report(folder), tmp_path)
     for name in ("index.html", "report.json"):

@@ -220,11 +220,8 @@ def _json(report: Report) -> bytes:
 def _lines(tree: dict[str, Any], indent: str) -> str:
     """JSON of a report, the assessment last and entry by entry, then the parts in the same way."""
     assessment, parts = tree.pop("assessment"), tree.pop("parts")
-    lines = [f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in tree.items()]
-    inner = [
-        f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in assessment.items()
-    ]
-    lines.append(f'"assessment": {_block(inner, indent + "  ")}')
+    lines = _entries(tree)
+    lines.append(f'"assessment": {_block(_entries(assessment), indent + "  ")}')
     if parts:
         pages = [
             f"{json.dumps(name)}: {_lines(part, indent + '    ')}" for name, part in parts.items()

@@ -297,10 +297,7 @@ def _values(
     """Return the events that pass the selection, and their quantities, NaN where there is none."""
     names = Namespace(events, define)
     rows = np.flatnonzero(names.mask(select))
-    values = {}
-    for name, text in quantities.items():
-        column = names.evaluate(text)
-        values[name] = np.where(column.valid, column.values, np.nan)[rows]
+    values = {name: names.evaluate(text).numbers()[rows] for name, text in quantities.items()}
     return rows, values
 
 

@@ -23,7 +23,7 @@ from gen2reco.validation.discrimination import Discrimination, discriminate, sup
 from gen2reco.verbs.inputs import naming, refuse_input_as_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gen2reco.events import EventSource
 
@@ -122,6 +122,11 @@ def score(
         raise StudyError(
             f"study {emulator.study.name!r} has no validation.quantities.{sculpted}."
             f"{nearest(sculpted, known)}"
+        )
+    if sculpted and ceiling and len(known) > 1 and not without(known, sculpted):
+        raise StudyError(
+            f"all validation.quantities have the words of {sculpted!r} in their names, so that none"
+            " is left for the classifier that does without it; rename them"
         )
     scoring = _Scoring(emulator, seed)
     source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
@@ -232,7 +237,7 @@ class _Scoring:
             table = build_table(study, part, events, targets=True, where=chunk.file)
             names = Namespace(events, defined)
             chosen = {
-                name: np.asarray(names.evaluate(text).values, np.float64)[table.entry]
+                name: names.evaluate(text).numbers()[table.entry]
                 for name, text in study.validation.quantities.items()
             }
             yield table, chosen, flat_columns(events)
@@ -257,10 +262,15 @@ def _found(
         scores = supervised(*sides, fold)
         yield discriminate("supervised", *scores, quantity=quantity)
     if sculpted and len(sides[0]) > 1:
-        scores = supervised(_without(sides[0], sculpted), _without(sides[1], sculpted), fold)
+        kept = without(sides[0], sculpted)
+        one, two = ({name: side[name] for name in kept} for side in sides)
+        scores = supervised(one, two, fold)
         yield discriminate(f"supervised without {sculpted}", *scores, quantity=quantity)
 
 
-def _without(quantities: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Return the quantities without one, and without ratios to it, which `NAME` says."""
-    return {key: values for key, values in quantities.items() if name not in key}
+def without(quantities: Iterable[str], name: str) -> list[str]:
+    """Return the quantities without one, and without ratios to it: those with its words in theirs.
+
+    `m` is one of the words of `pt_over_m`, but none of those of `gamma_pt`.
+    """
+    return [key for key in quantities if f"_{name}_" not in f"_{key}_"]
