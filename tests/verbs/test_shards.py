@@ -67,6 +67,9 @@ def test_shards_join_to_the_bytes_of_one_run(small_emulator, files, whole, tmp_p
     assert different <= {"genEventSumw", "genEventSumw2", "sumw"}
     assert one["genEventSumw"] == pytest.approx(all_["genEventSumw"])
     assert (merged.shards, merged.generated) == (4, 3000)
+    with pytest.raises(EventFileError, match="it is read and cannot be the output"):
+        merge(folder, folder / ".." / done[0].path.relative_to(tmp_path), overwrite=True)
+    assert status(folder).complete
 
 
 def test_what_is_done_stays_and_what_is_broken_is_made_anew(small_emulator, files, tmp_path):

@@ -12,7 +12,7 @@ from gen2reco import (
     train,
     unfold,
 )
-from gen2reco.errors import EmulatorError, OutputExistsError, StudyError
+from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
 from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.reweight import reweight
 
@@ -125,6 +125,11 @@ class TestReweight:
         _, path, simulation = done
         with pytest.raises(OutputExistsError, match="exists"):
             reweight("wjet-unfold", reco_file, simulation, path)
+        before = simulation.read_bytes()
+        for place in (simulation, reco_file):
+            with pytest.raises(EventFileError, match="it is read and cannot be the output"):
+                reweight("wjet-unfold", reco_file, simulation, place, overwrite=True)
+        assert simulation.read_bytes() == before
         with pytest.raises(StudyError, match="'wjet' simulates"):
             reweight("wjet", reco_file, simulation, tmp_path / "out.parquet")
         with pytest.raises(StudyError, match="two replicas or none"):

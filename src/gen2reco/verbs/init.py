@@ -72,7 +72,7 @@ def init(sample: str | Path, output: str | Path | None = None, *, overwrite: boo
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
     source = open_events(sample)
     if output is not None:
-        refuse_input_as_output(source, output)
+        refuse_input_as_output(source.paths, output)
     if source.entries == 0:
         raise EventFileError("holds no events, so there is nothing to look at", file=str(sample))
     columns = _first_events(source)

@@ -12,7 +12,7 @@ from gen2reco.errors import EventFileError, StudyError
 from gen2reco.events.layout import flat_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gen2reco.events import EventSource
 
@@ -57,14 +57,14 @@ def refuse_repeated_events(source: EventSource, number: str = "") -> None:
             )
 
 
-def refuse_input_as_output(source: EventSource, output: str | Path) -> None:
+def refuse_input_as_output(inputs: Iterable[Path], output: str | Path) -> None:
     """Refuse to write over a file that is being read.
 
     Raises:
         EventFileError: the output is one of the inputs.
     """
     place = Path(output).resolve()
-    if any(file.path.resolve() == place for file in source.files):
+    if any(path.resolve() == place for path in inputs):
         raise EventFileError(
             "it is read and cannot be the output too; choose another name", file=str(output)
         )

@@ -17,6 +17,7 @@ from gen2reco.events import EventWriter, Jagged, flat_columns, open_events, to_e
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
 from gen2reco.unfolding import OmniFold, bootstrap, omnifold
+from gen2reco.verbs.inputs import refuse_input_as_output
 from gen2reco.verbs.sides import IDS, only_part, read_measured, read_pairs, truth_of
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def reweight(
     Raises:
         OutputExistsError: the output exists and `overwrite` is off.
         StudyError: the study does not unfold whole events, or names a column that is not there.
-        EventFileError: a file cannot be read.
+        EventFileError: a file cannot be read, or is the output too.
         SampleError: a sample has no usable events, or negative weights.
     """
     begin = time.perf_counter()
@@ -121,6 +122,7 @@ def reweight(
     measured, source = (
         open_events(paths, tree=inputs.tree, units=inputs.units) for paths in (files, simulation)
     )
+    refuse_input_as_output([*measured.paths, *source.paths], output)
     say(f"reading {measured.entries} measured and {source.entries} simulated events")
     data, without_reco = read_measured(study, measured)
     pairs = read_pairs(study, source)

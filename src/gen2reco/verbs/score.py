@@ -125,7 +125,7 @@ def score(
         )
     scoring = _Scoring(emulator, seed)
     source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
-    refuse_input_as_output(source, output)
+    refuse_input_as_output(source.paths, output)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
     test_only = split_of == "test" or (
         split_of == "auto" and any(file.digest() in learned for file in source.files)
