@@ -40,6 +40,11 @@ def test_help_names_every_verb():
         (("train", "wjat", "-o", "nowhere/model"), 3, "Did you mean 'wjet'"),
         (("train", "wjet", "--set", "training.epochs", "-o", "nowhere/model"), 3, "KEY=VALUE"),
         (
+            ("tune", "zgamma-vae", "--space", "model.beta", "-o", "nowhere/tuning"),
+            3,
+            "--space wants KEY=VALUE, not 'model.beta'; for example --space 'model.latent={",
+        ),
+        (
             ("train", "wjet", "--set", "model.continuous.hiden=[8]", "-o", "nowhere/model"),
             3,
             "hidden",

@@ -15,6 +15,7 @@ from gen2reco import (
     cli,
     info,
     init,
+    load_study,
     open_events,
     save_emulator,
     schema,
@@ -127,6 +128,12 @@ class TestOptions:
                 simulate(small_emulator, "no_file.parquet", tmp_path / "reco.parquet", **options)
         with pytest.raises(StudyError, match=r"auto, test, all, not 'tset'. Did you mean 'test'"):
             validate(small_emulator, "no_file.parquet", tmp_path / "report", split="tset")
+
+    def test_mistakes_of_a_study_are_told_before_events_are_read(self, tmp_path):
+        with pytest.raises(StudyError, match=r"no family 'mixd'.*Did you mean 'mixed'"):
+            train("wjet", "no_file.parquet", tmp_path / "m", overrides={"model.kind": "mixd"})
+        with pytest.raises(StudyError, match="overrides act on a study file"):
+            train(load_study("wjet"), overrides={"training.epochs": 1}, output=tmp_path / "m")
 
     def test_a_study_in_the_place_of_an_emulator(self, gen_file, tmp_path):
         with pytest.raises(EmulatorError, match=r"wjet, which is a study.*gen2reco train wjet"):

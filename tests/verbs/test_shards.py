@@ -247,6 +247,19 @@ def test_submit_files_are_those_of_the_batch_systems(small_emulator, files, tmp_
         subprocess.run(["/bin/bash", "-n", path], check=True)
 
 
+def test_a_launcher_with_an_open_quotation_is_refused(small_emulator, files, tmp_path):
+    with pytest.raises(StudyError, match=r"launcher .*apptainer.* is no shell command: No closing"):
+        submit(
+            small_emulator,
+            files,
+            tmp_path / "out",
+            shards=2,
+            backend="slurm",
+            launcher="apptainer 'x",
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_arrays_are_cut_where_slurm_would_refuse_them(tmp_path):
     from gen2reco.verbs.batch import Jobs, slurm_calls
 

@@ -20,7 +20,7 @@ from gen2reco.rows.sets import WithJets, reco_columns, with_jets
 from gen2reco.rows.spaces import RECO
 from gen2reco.rows.splits import halves
 from gen2reco.rows.tables import columns_of
-from gen2reco.study import Study, load_study
+from gen2reco.study import Study, as_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.inputs import naming
@@ -93,7 +93,7 @@ def compare(
     output = Path(output)
     check_streamed(scheduler, stream)
     check_free(output, overwrite=overwrite)
-    plan = load_study(study) if isinstance(study, str | Path) else study
+    plan = None if study is None else as_study(study)
     tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
     sources = [open_events(files, tree=tree, units=units) for files in (full, fast)]
     define = [plan.defined(source.columns) if plan else {} for source in sources]

@@ -21,7 +21,7 @@ from gen2reco.emulator import Emulator, load_emulator
 from gen2reco.errors import OutputExistsError, StudyError
 from gen2reco.events import open_events
 from gen2reco.rows.tables import Table, build_table, columns_needed
-from gen2reco.study import Study, load_study
+from gen2reco.study import Study, as_study
 from gen2reco.unfolding import Ratio, Trees
 from gen2reco.verbs.sides import only_part
 from gen2reco.verbs.train import train
@@ -130,8 +130,7 @@ def remove_prior(
         raise StudyError(f"the prior is removed at least once, not {iterations} times")
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
-    if not isinstance(study, Study):
-        study = load_study(study, dict(overrides or {}))
+    study = as_study(study, dict(overrides or {}))
     part = only_part(study)
     inputs = study.input
     data, source = (

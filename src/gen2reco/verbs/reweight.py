@@ -15,7 +15,7 @@ from gen2reco.emulator.emulator import kept_columns
 from gen2reco.errors import OutputExistsError, StudyError
 from gen2reco.events import EventWriter, Jagged, flat_columns, open_events, to_events
 from gen2reco.rows.tables import columns_of
-from gen2reco.study import Study, load_study
+from gen2reco.study import Study, as_study
 from gen2reco.unfolding import OmniFold, bootstrap, omnifold
 from gen2reco.verbs.inputs import refuse_input_as_output
 from gen2reco.verbs.sides import IDS, only_part, read_measured, read_pairs, truth_of
@@ -116,7 +116,7 @@ def reweight(
         )
     if Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
-    study = study if isinstance(study, Study) else load_study(study)
+    study = as_study(study)
     part = only_part(study)
     inputs = study.input
     measured, source = (
