@@ -30,6 +30,22 @@ def naming(source: EventSource, trouble: str) -> Iterator[None]:
         raise StudyError(f"{source.label}: {trouble}: {error}") from error
 
 
+def refuse_empty(source: EventSource, purpose: str, fewest: int = 1) -> None:
+    """Refuse files without events, or with fewer than are needed: there are none to PURPOSE.
+
+    Raises:
+        EventFileError: naming the files.
+    """
+    if source.entries < fewest:
+        raise EventFileError(f"there are no events to {purpose}", file=source.label)
+
+
+def refuse_negative(seed: int) -> None:
+    """Refuse a seed below 0, which generators do not take: StudyError."""
+    if seed < 0:
+        raise StudyError(f"a seed is a whole number from 0 on, not {seed}")
+
+
 def refuse_repeated_events(source: EventSource, number: str = "") -> None:
     """Refuse files whose first events have the same run, luminosity block and event number.
 
