@@ -167,7 +167,7 @@ def validate(
             pages[part.name] = run.part(part)
     if not (whole or pages):
         raise StudyError(f"nothing can be judged: {' '.join(left_out)}")
-    if whole and study.direction == "simulate" and emulator.unfolds:
+    if whole:
         pages |= run.way_back()
     first = run.events(left_out) if whole else next(iter(pages.values()))
     say("drawing the report")
@@ -180,6 +180,7 @@ def validate(
         parts=pages if whole else {},
         sets=first.sets,
         streamed=streamed,
+        transport=first.transport,
     )
 
     def write(folder: Path) -> None:
