@@ -100,6 +100,19 @@ def test_narrow_integers_do_not_overflow(make_columns):
     assert names.evaluate("big").values.tolist() == [2**64 - 1]
 
 
+def test_whole_numbers_without_sign_have_differences(make_columns):
+    columns = make_columns({"Jet_pt": [[1.0]]})
+    columns["a"], columns["b"] = np.array([1], np.uint64), np.array([2], np.uint64)
+    columns["big"] = np.array([2**64 - 1], np.uint64)
+    names = Namespace(columns)
+    assert names.evaluate("a - b").values.tolist() == [-1]
+    assert names.evaluate("-a").values.tolist() == [-1]
+    assert names.evaluate("big > a").values.tolist() == [True]
+    for text in ("big - a", "1 + big % 2", "-big"):
+        with pytest.raises(StudyError, match=r"computes with whole numbers beyond 2\*\*63 - 1"):
+            names.evaluate(text)
+
+
 def test_masks_take_missing_as_false(names):
     assert names.mask("mu.pt > 50").tolist() == [False, False, False, True]
     assert names.mask("not mu.pt > 50").tolist() == [True, False, False, False]

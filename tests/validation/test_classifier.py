@@ -93,6 +93,10 @@ def test_same_seed_same_numbers_for_any_number_of_threads():
     assert one == two
 
 
+def test_seeds_beyond_those_of_the_trees_are_taken():
+    run(600, settings=Settings(2**32, classifier_seeds=1, classifier_resplits=1, folds=2))
+
+
 def test_rows_of_an_event_share_a_fold():
     first, second = np.repeat(np.arange(50), 3), np.repeat(np.arange(40, 90), 2)
     folds = event_folds(first, second, 5, np.random.default_rng(1))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gen2reco import load_emulator, score, train
-from gen2reco.errors import EmulatorError, StudyError
+from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
 from gen2reco.rows.splits import TEST, split
 from gen2reco.study import load_study
 from gen2reco.validation.discrimination import discriminate
@@ -79,6 +79,22 @@ def test_what_cannot_be_scored_is_said(vae, small_emulator, gen_file, tmp_path):
         score(vae, SAMPLE, tmp_path / "no.parquet", sculpted="m_lly")
     with pytest.raises(StudyError, match="split"):
         score(vae, SAMPLE, tmp_path / "no.parquet", split_of="tset")
+    empty, few = tmp_path / "empty.parquet", tmp_path / "few.parquet"
+    pq.write_table(pq.read_table(SAMPLE).slice(0, 0), empty)
+    pq.write_table(pq.read_table(SAMPLE).slice(0, 60), few)
+    with pytest.raises(EventFileError, match=r"empty\.parquet: there are no events to score"):
+        score(vae, empty, tmp_path / "no.parquet")
+    with pytest.raises(EventFileError, match=r"empty\.parquet: there are no events to score"):
+        score(vae, SAMPLE, tmp_path / "no.parquet", signal=empty)
+    with pytest.raises(EventFileError, match="too few to measure"):
+        score(vae, SAMPLE, tmp_path / "no.parquet", signal=few)
+    assert not (tmp_path / "no.parquet").exists()
+    before = few.read_bytes()
+    with pytest.raises(OutputExistsError, match="already there"):
+        score(vae, tmp_path / "nothing.parquet", few)
+    with pytest.raises(EventFileError, match="cannot be the output too"):
+        score(vae, SAMPLE, few, signal=few, overwrite=True)
+    assert few.read_bytes() == before
     density = score(small_emulator, gen_file, tmp_path / "density.parquet")
     assert list(density.medians) == ["density"]
 

@@ -266,6 +266,8 @@ class Namespace:
                 self._kept[key] = self._compute(parsed, node, scope)
             except FrameError as error:
                 parsed.fail(node, f"mixes different lists of objects: {error}")
+            except OverflowError as error:
+                parsed.fail(node, str(error))
         return self._kept[key]
 
     def _compute(self, parsed: Parsed, node: ast.expr, scope: Collection | None) -> Result:

@@ -170,7 +170,7 @@ def _fit(table: _Table, fold: int, settings: Settings, seed: int) -> tuple[float
         max_leaf_nodes=31,
         min_samples_leaf=50,
         early_stopping=settings.early_stopping,
-        random_state=settings.seed + seed,
+        random_state=(settings.seed + seed) % 2**32,  # larger ones are not taken
     )
     # signed weights cannot steer the trees; any score is a fair one as long as both sides are
     # judged with their true weights, which is what the AUC does

@@ -15,12 +15,13 @@ from gen2reco.emulator.scoring import latent_places, score_rows, scored_part
 from gen2reco.errors import EventFileError, StudyError, nearest
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, folds, split
 from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of
 from gen2reco.validation.discrimination import Discrimination, discriminate, supervised
-from gen2reco.verbs.inputs import naming, refuse_input_as_output
+from gen2reco.verbs.inputs import naming, refuse_empty, refuse_input_as_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ def score(
 
     Raises:
         EmulatorError: the emulator cannot be loaded or its family gives no scores.
-        EventFileError: a file cannot be read, lacks a column, or no event has a row.
+        EventFileError: a file cannot be read, lacks a column, or too few events have a row.
         StudyError: an unknown split or quantity, or what needs a signal without one.
         OutputExistsError: the output exists and `overwrite` is off.
     """
@@ -116,6 +117,8 @@ def score(
     if not signal and (sculpted or pictures is not None):
         option = "sculpted" if sculpted else "pictures"
         raise StudyError(f"{option} is about a signal: name files of it with --signal (signal=...)")
+    if not overwrite:
+        refuse_existing(Path(output))
     emulator = as_emulator(model)
     known = emulator.study.validation.quantities
     if sculpted and sculpted not in known:
@@ -129,29 +132,22 @@ def score(
             " is left for the classifier that does without it; rename them"
         )
     scoring = _Scoring(emulator, seed)
-    source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
-    refuse_input_as_output(source, output)
+    inputs = emulator.study.input
+    source = open_events(files, tree=inputs.tree, units=inputs.units)
+    unlike = open_events(signal, tree=inputs.tree, units=inputs.units) if signal else None
+    for given in (source,) if unlike is None else (source, unlike):
+        refuse_empty(given, "score")
+        refuse_input_as_output(given.paths, output)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
     test_only = split_of == "test" or (
         split_of == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"scoring {'the test part of ' if test_only else ''}{source.entries} events")
     background = scoring.of(source, test_only=test_only)
-    made = {name: background.table_ids[name] for name in IDS} | {
-        f"score_{name}": values.astype(np.float32) for name, values in background.scores.items()
-    }
-    with EventWriter(
-        output,
-        overwrite=overwrite,
-        sidecar={"model": emulator.digest, "study": emulator.study.name, "seed": seed},
-        descriptions={name: "larger is stranger" for name in made if name.startswith("score_")},
-    ) as writer:
-        writer.append(to_events(made))
     found: list[Discrimination] = []
-    if signal:
-        tree, units = emulator.study.input.tree, emulator.study.input.units
+    if unlike is not None:
         say("scoring signal")
-        strange = scoring.of(open_events(signal, tree=tree, units=units), test_only=False)
+        strange = scoring.of(unlike, test_only=False)
         say("measuring; training classifiers")
         found = list(_found(background, strange, sculpted, ceiling=ceiling))
         if pictures is not None:
@@ -164,6 +160,16 @@ def score(
                 background.quantities.get(sculpted),
                 sculpted,
             )
+    made = {name: background.table_ids[name] for name in IDS} | {
+        f"score_{name}": values.astype(np.float32) for name, values in background.scores.items()
+    }
+    with EventWriter(
+        output,
+        overwrite=overwrite,
+        sidecar={"model": emulator.digest, "study": emulator.study.name, "seed": seed},
+        descriptions={name: "larger is stranger" for name in made if name.startswith("score_")},
+    ) as writer:
+        writer.append(to_events(made))
     return Scored(
         Path(output),
         len(background),
