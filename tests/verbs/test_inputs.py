@@ -24,7 +24,13 @@ from gen2reco import (
     write_events,
 )
 from gen2reco.emulator import check_replaceable, load_emulator
-from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
+from gen2reco.errors import (
+    EmulatorError,
+    EventFileError,
+    OutputExistsError,
+    StudyError,
+    TrainingError,
+)
 from gen2reco.events.parquet import ParquetWriter
 
 
@@ -166,6 +172,34 @@ class TestPlaces:
         assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years"
         (tmp_path / "empty").mkdir()
         check_replaceable(tmp_path / "empty", overwrite=True)
+
+    def test_checkpoints_of_another_study_are_left_alone(
+        self, small_wjet, quick_hmumu, hmumu_sample, tmp_path
+    ):
+        """Parts of other names would be trained from nothing, and the checkpoints be removed."""
+        scratch = tmp_path / "model.training"
+
+        def stop(report):
+            if report.kind == "epoch":
+                raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            train("wjet", output=tmp_path / "model", overrides=small_wjet, progress=stop)
+        before = {path: path.read_bytes() for path in scratch.rglob("*") if path.is_file()}
+        assert any(path.suffix == ".safetensors" for path in before)
+        with pytest.raises(
+            TrainingError, match=r"training belongs to another fit: .*study wjet .*study hmumu"
+        ):
+            train(
+                "hmumu",
+                hmumu_sample,
+                tmp_path / "model",
+                overrides=quick_hmumu,
+                resume=True,
+                progress=stop,
+            )
+        after = {path: path.read_bytes() for path in scratch.rglob("*") if path.is_file()}
+        assert after == before
 
     def test_emulators_replace_emulators(self, small_emulator, tmp_path):
         for name in ("model", "model.zip"):
