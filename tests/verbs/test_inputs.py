@@ -112,6 +112,16 @@ class TestIds:
         ):
             simulate(small_emulator, path, tmp_path / "reco.parquet")
 
+    def test_events_of_one_file_are_not_those_of_another(self, small_emulator, table, tmp_path):
+        files = [
+            stored(tmp_path, table.slice(0, 40), "a.parquet"),
+            stored(tmp_path, table.slice(30, 30), "b.parquet"),
+        ]
+        with pytest.raises(
+            EventFileError, match=r"b\.parquet, row 0: run .* is in row 30 of .*a\.parquet already"
+        ):
+            simulate(small_emulator, files, tmp_path / "reco.parquet")
+
     def test_the_same_number_in_another_run_is_another_event(self, small_emulator, table, tmp_path):
         twice = pa.concat_tables(
             [
