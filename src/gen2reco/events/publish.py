@@ -12,12 +12,10 @@ import os
 import re
 import shutil
 import socket
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 from gen2reco.errors import OutputExistsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _ENDING = ".part"
 _NAME = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-\d+\.part")
@@ -95,6 +93,21 @@ def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
         else:
             temporary.unlink()
     _sync(path.parent)
+
+
+def publish_folder(folder: Path, path: Path) -> None:
+    """Give a complete folder its name; what had the name before is removed once the new one has it.
+
+    Of a link the link is replaced, not what it points to. A kill at any moment leaves the old
+    folder or the new one, at worst under a hidden name.
+    """
+    if not os.path.lexists(path):
+        folder.rename(path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    path.rename(aside / path.name)
+    folder.rename(path)
+    shutil.rmtree(aside)
 
 
 def _sync(path: Path) -> None:
