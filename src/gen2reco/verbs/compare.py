@@ -19,6 +19,7 @@ from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.sets import WithJets, reco_columns, with_jets
 from gen2reco.rows.spaces import RECO
 from gen2reco.rows.splits import halves
+from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, load_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from gen2reco.events import EventSource
     from gen2reco.validation.inputs import Passing
 
-IDS = ("run", "luminosityBlock", "event")
 _CHUNK = 50_000
 _STREAMED = {"full": (("full_a", 0), ("full_b", 1)), "fast": (("fast", 1),)}
 """Sides that are streamed and the half of the GEN events that they are made of."""

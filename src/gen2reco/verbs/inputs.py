@@ -10,6 +10,7 @@ import numpy as np
 
 from gen2reco.errors import EventFileError, StudyError
 from gen2reco.events.layout import flat_columns
+from gen2reco.rows.table import IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 LOOKED_AT = 10_000
 """Events whose ids are compared, the first ones of each file; what repeats ids does so from its
 start: a file that has none of its own, and files that were numbered one by one."""
-_IDS = ("run", "luminosityBlock", "event")
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def refuse_repeated_events(source: EventSource, number: str = "") -> None:
     Raises:
         EventFileError: naming file, both events and what to do.
     """
-    own = (*_IDS, number) if number in source.columns else _IDS
+    own = (*IDS, number) if number in source.columns else IDS
     share = -(-LOOKED_AT // len(source.files))
     pieces, places = [], []
     for chunk in source.beginnings(share, own):

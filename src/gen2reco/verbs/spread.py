@@ -15,7 +15,7 @@ from gen2reco.emulator import Emulator
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.verbs.cluster import loaded
 from gen2reco.verbs.judged import ranges
-from gen2reco.workers.cluster import cluster, one_at_a_time
+from gen2reco.workers.cluster import check_scheduler, cluster, one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +28,18 @@ if TYPE_CHECKING:
 
 
 def check_streamed(scheduler: str, stream: int) -> None:
-    """Refuse a scheduler without a stream: StudyError."""
+    """Refuse a scheduler without a stream, or one that cannot be used.
+
+    Raises:
+        StudyError: there is nothing to stream, or no scheduler at this address.
+        MissingExtraError: dask is not installed.
+    """
     if scheduler and not stream:
         raise StudyError(
             "a scheduler reads what is streamed: say with --stream how many events the rest of the"
             " report is about"
         )
+    check_scheduler(scheduler)
 
 
 @contextmanager
