@@ -34,6 +34,7 @@ from gen2reco.errors import (
 from gen2reco.events import Jagged, to_events
 from gen2reco.events.parquet import ParquetWriter
 from gen2reco.study import Study
+from gen2reco.verbs.report_folder import place_report
 from gen2reco.verbs.training_rows import read_tables
 
 
@@ -185,6 +186,17 @@ class TestPlaces:
         assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years"
         (tmp_path / "empty").mkdir()
         check_replaceable(tmp_path / "empty", overwrite=True)
+
+    def test_a_report_takes_the_place_of_a_link_to_one(self, tmp_path):
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "report.json").write_text("old")
+        (tmp_path / "link").symlink_to(tmp_path / "old")
+        place_report(
+            tmp_path / "link", True, lambda folder: (folder / "report.json").write_text("new")
+        )
+        assert not (tmp_path / "link").is_symlink()
+        assert (tmp_path / "link" / "report.json").read_text() == "new"
+        assert (tmp_path / "old" / "report.json").read_text() == "old"
 
     def test_checkpoints_of_another_study_are_left_alone(
         self, small_wjet, quick_hmumu, hmumu_sample, tmp_path

@@ -161,8 +161,7 @@ def train(
     source = open_events(
         files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
     )
-    if resume:
-        _refuse_other_fit(scratch, study)
+    _refuse_other_fit(scratch, study)
     sharing = group if not group.alone and factor is None and _shareable(study) else None
     with naming(source, "the study does not fit these events"):
         tables, reference = read_tables(study, source, sharing)
