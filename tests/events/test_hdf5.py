@@ -49,6 +49,26 @@ def test_other_shapes_and_types_are_refused(file, name):
         open_events(file).chunks(columns=[name])
 
 
+def test_offsets_that_are_none_make_a_list_unusable(file):
+    with h5py.File(file, "a") as out:
+        del out["Muon_offsets"]
+        out["Muon_offsets"] = 3
+    source = open_events(file)
+    assert "Jet_pt" in source.columns
+    assert source.unfit["Muon_pt"].startswith("holds lists whose offsets are int64 with shape ()")
+    with pytest.raises(EventFileError, match="branch Muon_pt: it holds lists whose offsets are"):
+        source.chunks(columns=["Muon_pt"])
+
+
+def test_datasets_of_broken_types_name_the_file(file, monkeypatch):
+    def broken(self):
+        raise TypeError("no NumPy equivalent")
+
+    monkeypatch.setattr(h5py.Dataset, "dtype", property(broken))
+    with pytest.raises(EventFileError, match=r"a\.h5: not readable as HDF5.*no NumPy equivalent"):
+        open_events(file)
+
+
 def test_datasets_may_lie_in_a_group(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as out:
         out["Events/Jet_pt"] = np.arange(3.0)

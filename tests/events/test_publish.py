@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gen2reco.errors import OutputExistsError
-from gen2reco.events.publish import publish, remove_stale, temporary_name
+from gen2reco.events.publish import publish, publish_folder, remove_stale, temporary_name
 
 
 def test_temporary_names_are_hidden_and_unique(tmp_path):
@@ -51,6 +51,37 @@ def test_a_dangling_link_is_an_existing_output(tmp_path):
     (tmp_path / ".one").write_text("one")
     with pytest.raises(OutputExistsError):
         publish(tmp_path / ".one", tmp_path / "a")
+
+
+def test_a_folder_takes_the_place_of_another_and_of_a_link(tmp_path):
+    for name in ("old", "new", "newer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    (tmp_path / "link").symlink_to(tmp_path / "old", target_is_directory=True)
+    publish_folder(tmp_path / "new", tmp_path / "link")
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link" / "name").read_text() == "new"
+    assert (tmp_path / "old" / "name").read_text() == "old"
+    publish_folder(tmp_path / "newer", tmp_path / "link")
+    assert (tmp_path / "link" / "name").read_text() == "newer"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"]
+
+
+def test_the_old_folder_outlives_a_kill_before_the_new_one_has_its_name(tmp_path, monkeypatch):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    rename = Path.rename
+
+    def killed(self, target):
+        if self.name == "new":
+            raise InterruptedError
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(InterruptedError):
+        publish_folder(tmp_path / "new", tmp_path / "old")
+    assert sorted(path.read_text() for path in tmp_path.rglob("name")) == ["new", "old"]
 
 
 def test_only_what_dead_processes_left_is_removed(tmp_path):

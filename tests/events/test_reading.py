@@ -2,6 +2,8 @@ import re
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uproot
 from hypothesis import HealthCheck, given, settings
@@ -83,6 +85,21 @@ def test_ids_of_a_file_without_ids(tmp_path):
     assert chunk.events.event.tolist() == [3, 4]
 
 
+def test_ids_of_files_of_one_run_that_number_no_events(tmp_path):
+    for number in range(2):
+        columns = {name: np.ones(5, np.uint32) for name in ("run", "luminosityBlock")}
+        pt = np.arange(5.0) + number
+        write_events(tmp_path / f"{number}.parquet", [to_events({**columns, "MET_pt": pt})])
+    source = open_events([tmp_path / "0.parquet", tmp_path / "1.parquet"])
+    chunks = [chunk.events for chunk in source.chunks(2)]
+    assert {run for events in chunks for run in events.run} == {1}
+    ids = [event for events in chunks for event in events.event.tolist()]
+    assert len(set(ids)) == 10
+    digest = source.files[1].digest()
+    assert ids[5:] == [(int(digest[:8], 16) >> 1 << 32) + entry for entry in range(5)]
+    assert max(ids) < 2**63
+
+
 def test_ids_get_the_types_of_nanoaod(tmp_path):
     events = to_events(
         {"run": np.array([1, 2]), "luminosityBlock": np.array([1, 1]), "event": np.array([5, 6])}
@@ -124,6 +141,22 @@ def test_a_folder(tmp_path):
 def test_a_file_named_twice(three):
     with pytest.raises(EventFileError, match="named twice"):
         open_events([three[0], three[0].parent / "." / "a.parquet"])
+    for link in ("soft", "hard"):
+        other = three[0].parent / f"{link}.parquet"
+        (other.symlink_to if link == "soft" else other.hardlink_to)(three[0])
+        with pytest.raises(
+            EventFileError, match=rf"{link}\.parquet: it is named twice, also as .*a"
+        ):
+            open_events([three[0], other])
+
+
+def test_lists_that_disagree_are_told_with_their_entry(tmp_path):
+    pt = [[1.0]] * 5 + [[1.0, 2.0]] + [[1.0]] * 4
+    table = pa.table({"Jet_pt": pt, "Jet_eta": [[0.5]] * 10})
+    pq.write_table(table, tmp_path / "a.parquet")
+    for size in (2, 4, 100):
+        with pytest.raises(EventFileError, match=r"Jet_eta, row 5: 1 objects where .*must agree"):
+            list(open_events(tmp_path / "a.parquet").chunks(size))
 
 
 def test_an_empty_file(tmp_path):

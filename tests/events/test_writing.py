@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 from gen2reco.errors import EventFileError, OutputExistsError
 from gen2reco.events import EventWriter, Jagged, flat_columns, open_events, to_events, write_events
+from gen2reco.events.nanoaod import TreeWriter
 
 NAMES = ["a.parquet", "a.root", "a.rntuple.root"]
 
@@ -101,6 +104,40 @@ def test_an_existing_output_is_refused_before_any_work(tmp_path, make_events):
     assert (tmp_path / "a.root").read_text() == "mine"
     write_events(tmp_path / "a.root", [make_events(5)], overwrite=True)
     assert open_events(tmp_path / "a.root").entries == 5
+
+
+def test_a_pipe_and_a_link_to_a_device_are_not_replaced(tmp_path, make_events):
+    os.mkfifo(tmp_path / "pipe.root")
+    (tmp_path / "link.root").symlink_to(os.devnull)
+    for name in ("pipe.root", "link.root"):
+        with pytest.raises(EventFileError, match=rf"{name}: this is a device, a pipe or a socket"):
+            write_events(tmp_path / name, [make_events(5)], overwrite=True)
+    assert (tmp_path / "pipe.root").is_fifo()
+    assert (tmp_path / "link.root").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_full_disk_is_told_though_the_file_cannot_be_closed(tmp_path, make_events, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(TreeWriter, "write", full)
+    monkeypatch.setattr(TreeWriter, "abandon", full)
+    with pytest.raises(EventFileError, match=r"a\.root: it cannot be written: No space left"):
+        write_events(tmp_path / "a.root", [make_events(5)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_do_not_reach_the_disk_are_no_file(tmp_path, make_events, monkeypatch):
+    """A network file system may say so only when it is asked to flush."""
+
+    def full(_):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EventFileError, match=r"a\.root: it cannot be written: Disk quota"):
+        write_events(tmp_path / "a.root", [make_events(5)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_two_writers_the_first_to_finish_wins(tmp_path, make_events):

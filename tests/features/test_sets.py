@@ -58,6 +58,17 @@ def test_what_was_encoded_comes_back(part, table, representation):
         assert np.nanmax(np.abs(apart) / np.maximum(1.0, np.abs(table.target[name]))) < 1e-4
 
 
+@pytest.mark.parametrize("representation", ["absolute", "relative", "cartesian"])
+def test_no_jet_at_all_has_columns(part, table, representation):
+    features = SetFeatures.fit(part, table, representation)
+    none = table.take(np.zeros(len(table), np.bool_))
+    encoded = features.encode_condition(none)
+    assert encoded.shape == (0, features.shape[1])
+    assert features.outside_domain(none).shape == (0,)
+    back = features.decode_target(encoded, none)
+    assert {column.shape for column in back.values()} == {(0, SIZE)}
+
+
 def test_columns_are_standardised(part, table):
     features = SetFeatures.fit(part, table, "cartesian")
     flat = features.encode_condition(table).reshape(-1, 3)

@@ -83,6 +83,18 @@ def test_a_captured_program_takes_any_number_of_rows(small_emulator):
         assert torch.allclose(made, torch.from_numpy(rows.reco[:count]), rtol=1e-4, atol=1e-4)
 
 
+def test_an_interrupt_that_finds_torch_half_imported_stays_one(small_emulator, monkeypatch):
+    chain = PartChain(load_emulator(small_emulator).part("event"))
+
+    def interrupted(*_, **__):
+        monkeypatch.delattr(torch._dynamo, "exc")
+        raise InterruptedError
+
+    monkeypatch.setattr(torch.export, "export", interrupted)
+    with pytest.raises(InterruptedError):
+        captured(chain)
+
+
 def test_a_network_that_differs_is_refused(small_emulator):
     chain = PartChain(load_emulator(small_emulator).part("event"))
     reco = np.random.default_rng(1).normal(size=(200, len(chain.outputs))).astype(np.float32)

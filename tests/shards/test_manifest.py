@@ -80,8 +80,14 @@ def test_the_first_plan_stays_and_another_one_is_refused(tmp_path):
         plan_two(folder, files, 4)
     with pytest.raises(OutputExistsError, match=r"'seed': 1\} is not \{'seed': 2"):
         plan_two(folder, [], seed=2)
-    with pytest.raises(OutputExistsError, match="its 2 input files are not these 1"):
+    with pytest.raises(OutputExistsError, match=r"its input file 2 is .*1\.parquet and not none"):
         plan_two(folder, files[:1])
+    with pytest.raises(OutputExistsError, match=r"input file 1 is .*0\.parquet and not .*1\.parq"):
+        plan_two(folder, files[::-1])
+    (tmp_path / "link.parquet").symlink_to(files[0])
+    (tmp_path / "sub").mkdir()
+    same = [tmp_path / "link.parquet", tmp_path / "sub" / ".." / "1.parquet"]
+    assert plan_two(folder, same) == made
     assert plan_two(folder, files, 4, overwrite=True).shards == 4
     assert load_manifest(folder).shards == 4
 
@@ -120,6 +126,34 @@ def test_wrong_plans_are_refused(tmp_path):
         load_manifest(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"inputs": []}, "3 shards of 0 inputs"),
+        ({"inputs": [["a", "7", 8]]}, "one of the inputs is"),
+        ({"inputs": [7]}, "iterable"),
+        ({"inputs": "a"}, "inputs is 'a' and no list"),
+        ({"shards": "3"}, "shards is '3' and no int"),
+        ({"shards": 0}, "0 shards of 1 inputs"),
+        ({"output": "foo"}, "output is 'foo', not one of parquet, nanoaod, rntuple"),
+        ({"options": None}, "options is None and no dict"),
+        ({"digest": 3}, "digest is 3 and no str"),
+    ],
+)
+def test_a_manifest_of_wrong_types_is_damaged(tmp_path, change, said):
+    plan_two(tmp_path / "out", events(tmp_path / "a.parquet", 3))
+    path = tmp_path / "out" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(EventFileError, match=rf"manifest\.json: it is damaged \(.*{said}"):
+        load_manifest(tmp_path / "out")
+    text = json.loads(path.read_text())
+    for name in change:
+        del text[name]
+    path.write_text(json.dumps(text))
+    with pytest.raises(EventFileError, match=rf"is damaged \('{name}' is missing\)"):
+        load_manifest(tmp_path / "out")
+
+
 @pytest.mark.parametrize("wrong", ["", "3", "3/3", "-1/3", "1/0", "a/b", "1/2/3", "1.0/2"])
 def test_numbers_of_refuses(wrong):
     with pytest.raises(StudyError, match="I/N"):
@@ -131,13 +165,25 @@ def test_numbers_of():
     assert numbers_of("12/100") == (12, 100)
 
 
+SIDECAR = {
+    **dict.fromkeys(("model", "study", "direction", "policy", "mode", "gen2reco"), "x"),
+    **dict.fromkeys(("seed", "oversample", "members", "generated"), 1),
+    "dropped": {},
+    "flagged": {},
+    "generated_tables": {
+        "Runs": {"run": [1], "genEventCount": [1], "genEventSumw": [1], "genEventSumw2": [1]},
+        "LuminosityBlocks": {"run": [1], "luminosityBlock": [1]},
+    },
+}
+
+
 def test_states(tmp_path):
     made = plan_two(tmp_path / "out", events(tmp_path / "a.parquet", 9))
     shard = made.shard(1)
     assert state_of(shard).word == "missing"
 
     def written(task):
-        said = {"shard": {"task": task}}
+        said = SIDECAR | {"shard": {"task": task}}
         chunk = ak.Array({"run": [1], "luminosityBlock": [1], "event": [1]})
         write_events(shard.path, [chunk], overwrite=True, sidecar=said)
 
@@ -157,3 +203,19 @@ def test_states(tmp_path):
     assert "damaged" in state_of(shard).why
     beside.unlink()
     assert "is missing beside it" in state_of(shard).why
+
+
+@pytest.mark.parametrize(
+    "name", ["generated", "entries", "mode", "dropped", "sumw", "generated_tables", "seed"]
+)
+def test_a_sidecar_that_lacks_something_is_damaged(tmp_path, name):
+    shard = plan_two(tmp_path / "out", events(tmp_path / "a.parquet", 9)).shard(1)
+    chunk = ak.Array({"run": [1], "luminosityBlock": [1], "event": [1]})
+    write_events(shard.path, [chunk], sidecar=SIDECAR | {"shard": {"task": shard.task}})
+    beside = shard.path.with_name(f"{shard.path.name}.json")
+    said = json.loads(beside.read_text())
+    beside.write_text(json.dumps(said | {name: None}))
+    assert "damaged" in state_of(shard).why
+    del said[name]
+    beside.write_text(json.dumps(said))
+    assert f"damaged ('{name}' is missing)" in state_of(shard).why

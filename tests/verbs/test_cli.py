@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gen2reco import init, load_study, schema
+from gen2reco import cli, init, load_study, schema
 
 
 def run(*arguments, cwd=None):
@@ -92,6 +92,18 @@ def test_an_existing_model_is_not_replaced(small_emulator):
     code, shown = failure("train", "wjet", "-o", small_emulator)
     assert code == 7
     assert "--overwrite" in shown
+
+
+def test_an_interrupt_is_told(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gen2reco.verbs.schema.schema", interrupted)
+    monkeypatch.setattr(sys, "argv", ["gen2reco", "schema"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "gen2reco: interrupted\n"
 
 
 def test_debug_shows_the_traceback():

@@ -36,6 +36,7 @@ from gen2reco.errors import (
 from gen2reco.events import Jagged, to_events
 from gen2reco.events.parquet import ParquetWriter
 from gen2reco.study import Study
+from gen2reco.verbs.report_folder import place_report
 from gen2reco.verbs.training_rows import read_tables
 
 
@@ -123,6 +124,16 @@ class TestIds:
         ):
             simulate(small_emulator, path, tmp_path / "reco.parquet")
 
+    def test_events_of_one_file_are_not_those_of_another(self, small_emulator, table, tmp_path):
+        files = [
+            stored(tmp_path, table.slice(0, 40), "a.parquet"),
+            stored(tmp_path, table.slice(30, 30), "b.parquet"),
+        ]
+        with pytest.raises(
+            EventFileError, match=r"b\.parquet, row 0: run .* is in row 30 of .*a\.parquet already"
+        ):
+            simulate(small_emulator, files, tmp_path / "reco.parquet")
+
     def test_the_same_number_in_another_run_is_another_event(self, small_emulator, table, tmp_path):
         twice = pa.concat_tables(
             [
@@ -197,6 +208,45 @@ class TestPlaces:
         assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years"
         (tmp_path / "empty").mkdir()
         check_replaceable(tmp_path / "empty", overwrite=True)
+
+    def test_a_report_takes_the_place_of_a_link_to_one(self, tmp_path):
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "report.json").write_text("old")
+        (tmp_path / "link").symlink_to(tmp_path / "old")
+        place_report(
+            tmp_path / "link", True, lambda folder: (folder / "report.json").write_text("new")
+        )
+        assert not (tmp_path / "link").is_symlink()
+        assert (tmp_path / "link" / "report.json").read_text() == "new"
+        assert (tmp_path / "old" / "report.json").read_text() == "old"
+
+    def test_checkpoints_of_another_study_are_left_alone(
+        self, small_wjet, quick_hmumu, hmumu_sample, tmp_path
+    ):
+        """Parts of other names would be trained from nothing, and the checkpoints be removed."""
+        scratch = tmp_path / "model.training"
+
+        def stop(report):
+            if report.kind == "epoch":
+                raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            train("wjet", output=tmp_path / "model", overrides=small_wjet, progress=stop)
+        before = {path: path.read_bytes() for path in scratch.rglob("*") if path.is_file()}
+        assert any(path.suffix == ".safetensors" for path in before)
+        with pytest.raises(
+            TrainingError, match=r"training belongs to another fit: .*study wjet .*study hmumu"
+        ):
+            train(
+                "hmumu",
+                hmumu_sample,
+                tmp_path / "model",
+                overrides=quick_hmumu,
+                resume=True,
+                progress=stop,
+            )
+        after = {path: path.read_bytes() for path in scratch.rglob("*") if path.is_file()}
+        assert after == before
 
     def test_emulators_replace_emulators(self, small_emulator, tmp_path):
         for name in ("model", "model.zip"):

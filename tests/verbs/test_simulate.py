@@ -229,6 +229,19 @@ def test_kept_columns_are_carried_along(small_emulator, gen_file, tmp_path):
         simulate(small_emulator, gen_file, tmp_path / "more.parquet", keep=["GenJets_*"])
 
 
+def test_kept_columns_of_two_types_name_the_input(small_emulator, gen_file, tmp_path):
+    table = pq.read_table(gen_file).slice(0, 60)
+    pq.write_table(table.slice(0, 30), tmp_path / "a.parquet")
+    place = table.schema.get_field_index("GenMET_pt")
+    wide = table["GenMET_pt"].cast(pa.float64())
+    pq.write_table(table.set_column(place, "GenMET_pt", wide).slice(30), tmp_path / "b.parquet")
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    with pytest.raises(
+        EventFileError, match=r"b\.parquet, branch GenMET_pt: float64 where earlier.* float32"
+    ):
+        simulate(small_emulator, files, tmp_path / "reco.parquet", keep=["GenMET_*"])
+
+
 def test_root_output_counts_every_gen_event(small_emulator, gen_file, tmp_path):
     import uproot
 
@@ -237,6 +250,21 @@ def test_root_output_counts_every_gen_event(small_emulator, gen_file, tmp_path):
         assert file["Events"].num_entries == result.events
         assert sum(file["Runs"]["genEventCount"].array()) == 3000 == result.read
     assert result.events + sum(result.dropped.values()) == 3000
+
+
+@pytest.mark.parametrize(
+    ("name", "workers"),
+    [("reco.parquet", 1), ("reco.root", 1), ("reco.rntuple.root", 1), ("reco.parquet", 2)],
+)
+def test_a_file_without_events_gives_all_columns(small_emulator, gen_file, tmp_path, name, workers):
+    pq.write_table(pq.read_table(gen_file).slice(0, 0), tmp_path / "none.parquet")
+    options = {"keep": ["GenJet_*", "GenMET_pt"], "workers": workers}
+    made = simulate(small_emulator, tmp_path / "none.parquet", tmp_path / name, **options)
+    simulate(small_emulator, gen_file, tmp_path / f"some-{name}", **options)
+    assert (made.read, made.events) == (0, 0)
+    none, some = open_events(tmp_path / name), open_events(tmp_path / f"some-{name}")
+    assert (none.entries, none.is_list) == (0, some.is_list)
+    assert json.loads((tmp_path / f"{name}.json").read_text())["generated"] == 0
 
 
 def test_sidecar_says_what_was_done(small_emulator, gen_file, reco):

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from gen2reco import __version__
 from gen2reco.cli.exporting import export
@@ -24,7 +25,20 @@ from gen2reco.cli.making import generate, simulate, unfold
 from gen2reco.cli.spreading import merge, status, submit
 from gen2reco.errors import Gen2RecoError
 
+
+class _Verbs(TyperGroup):
+    """The verbs. Of an interrupt typer leaves the exit code alone, and no word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stderr.write("gen2reco: interrupted\n")
+            raise SystemExit(130) from None
+
+
 app = typer.Typer(
+    cls=_Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,9 +80,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"gen2reco: error: {error or 'out of memory; try a smaller --chunk'}\n")
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("gen2reco: interrupted\n")
-        raise SystemExit(130) from None
 
 
 def _version(show: bool) -> None:

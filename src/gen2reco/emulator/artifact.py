@@ -29,7 +29,7 @@ from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
-from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.events.publish import flush, refuse_foreign, remove_stale, temporary_name
 from gen2reco.features import PartFeatures, features_from_state
 from gen2reco.models.protocol import Shape
 from gen2reco.study import Study, shipped_studies
@@ -121,7 +121,7 @@ def save_emulator(
         if add_reference is not None:
             add_reference(emulator, folder)
         for file in folder.iterdir():
-            _sync(file)
+            flush(file)
         _appear(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -243,11 +243,6 @@ def _digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _sync(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
-
-
 def _appear(folder: Path, path: Path) -> None:
     """Move the finished folder, or a zip of it, to its final name."""
     if path.suffix == ".zip":
@@ -256,7 +251,7 @@ def _appear(folder: Path, path: Path) -> None:
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
                 for file in sorted(folder.iterdir()):
                     archive.write(file, file.name)
-            _sync(packed)
+            flush(packed)
             packed.replace(path)
         finally:
             packed.unlink(missing_ok=True)

@@ -71,6 +71,9 @@ class Emulator:
         layout: shape and integer types of the RECO columns, taken from the training files.
         provenance: training files and their digests, seeds, versions, rows, times, history, advice.
         digest: sha256 of the saved artifact, "" for one that was never saved.
+
+    Raises:
+        EmulatorError: the parts are not the stages of the study.
     """
 
     study: Study
@@ -78,6 +81,15 @@ class Emulator:
     layout: RecoLayout
     provenance: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        wanted = [stage.name for stage in self.study.stages]
+        there = [trained.part.name for trained in self.parts]
+        if wanted != there:
+            raise EmulatorError(
+                f"the emulator of study {self.study.name!r} is damaged: it holds"
+                f" {', '.join(there) or 'no part'}, and the study has {', '.join(wanted)}"
+            )
 
     def part(self, name: str) -> TrainedPart:
         """Return the trained part called `name`; EmulatorError where there is none."""

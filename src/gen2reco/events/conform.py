@@ -14,7 +14,7 @@ def conform(columns: Columns, like: Columns, file: str) -> Columns:
     Args:
         columns: of a chunk.
         like: of an earlier chunk.
-        file: they are written to, for messages.
+        file: they are from or written to, for messages.
 
     Raises:
         EventFileError: a column is new, missing or of another type (unless it holds no number at

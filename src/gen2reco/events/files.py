@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 from dataclasses import dataclass, field
@@ -98,12 +99,25 @@ def find_files(patterns: Sequence[str | Path]) -> list[Path]:
         paths += matches
     if not paths:
         raise EventFileError("no file of events was named")
-    seen: dict[Path, Path] = {}
+    seen: dict[Path | tuple[int, int], Path] = {}
     for path in paths:
-        if path.resolve() in seen:
-            raise EventFileError("it is named twice; each event may come once", file=str(path))
-        seen[path.resolve()] = path
+        known = _identity(path)
+        if known in seen:
+            also = f", also as {seen[known]}" if seen[known] != path else ""
+            raise EventFileError(
+                f"it is named twice{also}; each event may come once", file=str(path)
+            )
+        seen[known] = path
     return paths
+
+
+def _identity(path: Path) -> Path | tuple[int, int]:
+    """What two names of one file share, links included."""
+    with contextlib.suppress(OSError):
+        known = path.stat()
+        if known.st_ino:  # some file systems number nothing
+            return known.st_dev, known.st_ino
+    return path.resolve()
 
 
 def open_reader(path: Path, tree: str = "Events") -> Reader:

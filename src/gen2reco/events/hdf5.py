@@ -35,31 +35,39 @@ class Hdf5Reader(Reader):
         import h5py  # noqa: PLC0415  (an extra: needed for this format alone)
 
         self._path = path
-        with reading(path, _WHAT):
-            self._file = h5py.File(path, "r")
-            group = self._file.get(tree)
-            group = group if isinstance(group, h5py.Group) else self._file
-            data = {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
         self.columns: dict[str, bool] = {}
         self.unusable: dict[str, str] = {}
         self._data: dict[str, Any] = {}
         self._offsets: dict[str, Any] = {}
+        with reading(path, _WHAT):
+            self._file = h5py.File(path, "r")
+            group = self._file.get(tree)
+            group = group if isinstance(group, h5py.Group) else self._file
+            self._describe(
+                {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+            )
+            self.entries = self._count()
+
+    def _describe(self, data: dict[str, Any]) -> None:
         for name, item in data.items():
             if name.endswith(_OFFSETS):
                 continue
             offsets = data.get(name + _OFFSETS, data.get(name.partition("_")[0] + _OFFSETS))
-            if (
+            if offsets is not None and (offsets.ndim != 1 or offsets.dtype.kind not in "iuf"):
+                self.unusable[name] = (
+                    f"lists whose offsets are {offsets.dtype} with shape {offsets.shape}"
+                )
+            elif (
                 item.dtype.kind not in "biuf"
                 or item.ndim not in (1, 2)
                 or (offsets is not None and item.ndim == 2)
             ):
                 self.unusable[name] = f"{item.dtype} with shape {item.shape}"
-                continue
-            self.columns[name] = offsets is not None or item.ndim == 2
-            self._data[name] = item
-            if offsets is not None:
-                self._offsets[name] = offsets
-        self.entries = self._count()
+            else:
+                self.columns[name] = offsets is not None or item.ndim == 2
+                self._data[name] = item
+                if offsets is not None:
+                    self._offsets[name] = offsets
 
     def _count(self) -> int:
         lengths = {

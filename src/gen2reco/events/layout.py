@@ -66,6 +66,7 @@ def to_events(
     columns: Mapping[str, Column | tuple[np.ndarray, np.ndarray]],
     *,
     file: str = "",
+    first: int = 0,
     entries: int = -1,
 ) -> ak.Array:
     """Build awkward events from flat columns, without copying numbers.
@@ -74,6 +75,7 @@ def to_events(
         columns: NanoAOD-style name -> array [events], or `Jagged` (or the pair offsets, content)
             for a collection.
         file: where the columns came from, for messages.
+        first: entry in that file of the first event, for messages.
         entries: number of events; needed only where there is no column at all.
 
     Returns:
@@ -108,7 +110,7 @@ def to_events(
             )
             continue
         leaves = {field_name(name): named[name] for name in members}
-        offsets = _shared_offsets(group, leaves, file)
+        offsets = _shared_offsets(group, leaves, file, first)
         contents = [
             ak.contents.NumpyArray(leaf.content if isinstance(leaf, Jagged) else leaf)
             for leaf in leaves.values()
@@ -135,7 +137,7 @@ def _groups(columns: Columns) -> dict[str, list[str]]:
     return groups
 
 
-def _shared_offsets(group: str, leaves: Columns, file: str) -> np.ndarray | None:
+def _shared_offsets(group: str, leaves: Columns, file: str, start: int) -> np.ndarray | None:
     offsets: np.ndarray | None = None
     first = ""
     for field, leaf in leaves.items():
@@ -149,7 +151,7 @@ def _shared_offsets(group: str, leaves: Columns, file: str) -> np.ndarray | None
                 f"{leaf.counts[event]} objects where {group}_{first} has {np.diff(offsets)[event]};"
                 " columns of one collection must agree"
             )
-            raise EventFileError(message, file=file, branch=f"{group}_{field}", row=event)
+            raise EventFileError(message, file=file, branch=f"{group}_{field}", row=start + event)
     return offsets
 
 

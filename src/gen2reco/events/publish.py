@@ -12,12 +12,10 @@ import os
 import re
 import shutil
 import socket
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 from gen2reco.errors import OutputExistsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _ENDING = ".part"
 _NAME = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-\d+\.part")
@@ -97,13 +95,31 @@ def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
     flush(path.parent)
 
 
+def publish_folder(folder: Path, path: Path) -> None:
+    """Give a complete folder its name; what had the name before is removed once the new one has it.
+
+    Of a link the link is replaced, not what it points to. A kill at any moment leaves the old
+    folder or the new one, at worst under a hidden name.
+    """
+    if not os.path.lexists(path):
+        folder.rename(path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    path.rename(aside / path.name)
+    folder.rename(path)
+    shutil.rmtree(aside)
+
+
 def flush(path: Path) -> None:
-    """Ask for data (of a file) or names (of a folder) to be on disk, where that can be asked for.
+    """Ask for the data of a file, or the names in a folder, to be on disk.
 
     Some systems cannot open folders, and some network file systems cannot flush them; these commit
     names at once.
+
+    Raises:
+        OSError: the data of a file could not be written.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

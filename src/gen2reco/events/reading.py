@@ -115,6 +115,18 @@ class EventSource:
             file.check(names)
         return self._chunks(size, names, start, last)
 
+    def beginnings(self, events: int, columns: Sequence[str]) -> Iterator[Chunk]:
+        """Iterate over the first `events` of each file, one chunk for each that has any.
+
+        Raises:
+            EventFileError: as `chunks`.
+        """
+        first = 0
+        for file in self.files:
+            file.check(columns)
+            yield from self._of(file, events, list(columns), 0, min(events, file.entries), first)
+            first += file.entries
+
     def within(self, start: int, stop: int) -> tuple[EventSource, int, int]:
         """Return the files that hold a range of entries, and the range in them.
 
@@ -134,15 +146,21 @@ class EventSource:
         first = 0
         for file in self.files:
             low, high = max(start - first, 0), min(stop - first, file.entries)
-            position = low
-            for columns in self._blocks(file, names, low, high, size):
-                entries = min(size, high - position)
-                events = to_events(columns, file=str(file.path), entries=entries)
-                del columns
-                yield Chunk(events, str(file.path), position, first + position)
-                del events  # before the next chunk is read
-                position += entries
+            yield from self._of(file, size, names, low, high, first)
             first += file.entries
+
+    def _of(
+        self, file: EventFile, size: int, names: list[str], low: int, high: int, first: int
+    ) -> Iterator[Chunk]:
+        """Chunks of the entries `low` to `high` of one file, before which there are `first`."""
+        position, name = low, str(file.path)
+        for columns in self._blocks(file, names, low, high, size):
+            entries = min(size, high - position)
+            events = to_events(columns, file=name, first=position, entries=entries)
+            del columns
+            yield Chunk(events, name, position, first + position)
+            del events  # before the next chunk is read
+            position += entries
 
     def _blocks(
         self, file: EventFile, names: list[str], low: int, high: int, size: int
@@ -203,7 +221,10 @@ def _unfit(files: Sequence[EventFile], fit: Mapping[str, bool]) -> dict[str, str
 def _supplied(file: EventFile, name: str, position: int, entries: int) -> np.ndarray:
     """Ids of a file that has none: digits of its digest and the entry in it."""
     if name == "event":
-        return np.arange(position, position + entries, dtype=np.uint64)
+        numbers = np.arange(position, position + entries, dtype=np.uint64)
+        if {"run", "luminosityBlock"} <= file.columns.keys():  # which other files may have as well
+            numbers += np.uint64((int(file.digest()[:8], 16) >> 1) << 32)
+        return numbers
     digits = file.digest()[-8:] if name == "run" else file.digest()[-16:-8]
     return np.full(entries, int(digits, 16), np.uint32)
 
@@ -232,8 +253,8 @@ def open_events(
     The format is found from the content of each file: Parquet, ROOT (NanoAOD as TTree or RNTuple,
     or Delphes), HDF5. A file without `run`, `luminosityBlock` or `event` gets those it lacks: `run`
     is the lowest 32 bits of the SHA-256 of the file, `luminosityBlock` the next 32, and `event` the
-    entry in the file, so that ids stay unique and the same whatever the file is called or read
-    together with.
+    entry in the file, below the highest 31 bits of the SHA-256 where the file has the other two, so
+    that ids stay unique and the same whatever the file is called or read together with.
 
     Args:
         paths: files or patterns; the files of a pattern are sorted.

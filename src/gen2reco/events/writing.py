@@ -6,10 +6,10 @@ from.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
-from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -70,8 +70,8 @@ class EventWriter:
     Raises:
         OutputExistsError: the file is there already; raised again on completion if another writer
             was faster.
-        EventFileError: an unknown format, a folder that is not there, events that do not fit the
-            earlier ones.
+        EventFileError: an unknown format, a folder that is not there, a name of something else
+            than a file, events that do not fit the earlier ones.
     """
 
     def __init__(
@@ -99,6 +99,11 @@ class EventWriter:
             )
         if self.path.is_dir():
             raise EventFileError("this is a folder; name a file in it", file=str(path))
+        if self.path.exists() and not self.path.is_file():
+            message = (
+                "this is a device, a pipe or a socket and is not replaced; choose another name"
+            )
+            raise EventFileError(message, file=str(path))
         if not overwrite:
             refuse_existing(self.path)
         remove_stale(self.path.parent)
@@ -118,7 +123,7 @@ class EventWriter:
         with self._naming():
             self._temporary.touch()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
         """Say which file it is that the system cannot write."""
         try:
@@ -127,8 +132,13 @@ class EventWriter:
             message = f"it cannot be written: {error.strerror or error}"
             raise EventFileError(message, file=str(self.path)) from error
 
-    def append(self, events: ak.Array) -> None:
+    def append(self, events: ak.Array, *, origin: str = "") -> None:
         """Add events; the first ones fix the columns and their types.
+
+        Args:
+            events: as `to_events` makes them.
+            origin: the file they are from, to be named where they do not fit; by default the one
+                they go to.
 
         Raises:
             EventFileError: other columns or types than before, or something else than numbers and
@@ -139,7 +149,7 @@ class EventWriter:
         if self._like is None:
             self._like = {name: part(column, 0, 0) for name, column in columns.items()}
         self.entries += entries
-        self._blocks.append(conform(columns, self._like, str(self.path)), entries)
+        self._blocks.append(conform(columns, self._like, origin or str(self.path)), entries)
         while len(self._blocks) >= self._row_group:
             self._write(self._blocks.take(self._row_group))
 
@@ -202,7 +212,8 @@ class EventWriter:
             self._writer = None
             self._check()
             self.summary = self._summarise(runs, blocks)
-            self._publish()
+            with self._naming():
+                self._publish()
         except BaseException:
             self._abandon()
             raise
@@ -258,11 +269,12 @@ class EventWriter:
             temporary.unlink(missing_ok=True)
 
     def _abandon(self) -> None:
+        """Remove what there is; the error that led here is the one to tell."""
         self._closed = True
-        try:
+        with contextlib.suppress(Exception):
             if self._writer is not None:
                 self._writer.abandon()
-        finally:
+        with contextlib.suppress(OSError):
             self._temporary.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

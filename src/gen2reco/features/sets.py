@@ -209,7 +209,7 @@ class SetFeatures:
             values[..., :3] = (values[..., :3] - mean) / scale
         if self.representation != "cartesian":
             values[~there] = 0.0
-        return values.reshape(len(table), -1).astype(np.float32)
+        return values.reshape(len(table), self.size * self.width).astype(np.float32)
 
     def _columns(
         self, columns: Mapping[str, Numbers], axis: tuple[Numbers, Numbers]

@@ -21,6 +21,9 @@ def captured(chain: PartChain) -> torch.export.ExportedProgram:
     Raises:
         EmulatorError: the family does something that cannot be captured.
     """
+    # Here and not in the `except`: an interrupt there would meet a module that is half imported.
+    from torch._dynamo.exc import UserError  # noqa: PLC0415  (takes a second)
+
     chain.eval()
     rows = torch.export.Dim("rows", min=1)
     example = (
@@ -34,6 +37,6 @@ def captured(chain: PartChain) -> torch.export.ExportedProgram:
                 return torch.export.export(
                     chain, example, dynamic_shapes=({0: rows}, {0: rows}), strict=False
                 )
-        except (RuntimeError, torch._dynamo.exc.UserError) as error:  # noqa: SLF001
+        except (RuntimeError, UserError) as error:
             reason = str(error).strip().splitlines()[0]
             raise EmulatorError(f"this family cannot be exported: {reason}") from error

@@ -12,7 +12,7 @@ import json
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 NAME = "manifest.json"
 _SUFFIX = {"parquet": ".parquet", "nanoaod": ".root", "rntuple": ".rntuple.root"}
+_TYPES = {
+    **dict.fromkeys(("study", "model", "digest", "output", "tree"), str),
+    "options": dict,
+    "inputs": list,
+    "shards": int,
+}
 
 
 @dataclass(frozen=True)
@@ -216,25 +222,34 @@ def load_manifest(folder: str | Path) -> Manifest:
                 f"it has format {text['format']}, newer than {FORMAT}; update gen2reco",
                 file=str(path),
             )
-        return Manifest(
-            Path(folder),
-            text["study"],
-            text["model"],
-            text["digest"],
-            text["options"],
-            text["output"],
-            text["tree"],
-            tuple(Input(*file) for file in text["inputs"]),
-            text["shards"],
-        )
+        return _manifest_of(Path(folder), text)
     except FileNotFoundError:
         message = (
             f"there is no {NAME} here: no shards were begun in this folder"
             " (gen2reco simulate --shard I/N, or gen2reco submit)"
         )
         raise EventFileError(message, file=str(folder)) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise EventFileError(f"it is damaged ({error} is missing)", file=str(path)) from error
+    except (ValueError, TypeError) as error:
         raise EventFileError(f"it is damaged ({error})", file=str(path)) from error
+
+
+def _manifest_of(folder: Path, text: Mapping[str, Any]) -> Manifest:
+    """Return what was saved; KeyError, TypeError or ValueError where it is something else."""
+    for name, kind in _TYPES.items():
+        if not isinstance(text[name], kind):
+            raise TypeError(f"{name} is {text[name]!r:.100} and no {kind.__name__}")
+    for file in text["inputs"]:
+        if [type(item) for item in file] != [str, int, int]:
+            raise TypeError(f"one of the inputs is {file!r:.100}, not path, events and bytes")
+    if text["output"] not in _SUFFIX:
+        raise ValueError(f"output is {text['output']!r}, not one of {', '.join(_SUFFIX)}")
+    inputs = tuple(Input(*file) for file in text["inputs"])
+    made = Manifest(**{name: text[name] for name in _TYPES} | {"folder": folder, "inputs": inputs})
+    if not (made.inputs and 1 <= made.shards <= made.entries):
+        raise ValueError(f"{made.shards} shards of {len(made.inputs)} inputs")
+    return made
 
 
 def plan(
@@ -319,10 +334,12 @@ def _agree(there: Manifest, wanted: Mapping[str, Any], files: Sequence[Path] | N
         for name, value in wanted.items()
         if getattr(there, name) != value
     ]
-    if files is not None and [file.path for file in there.inputs] != [
-        str(path.absolute()) for path in files
-    ]:
-        differ.append(f"its {len(there.inputs)} input files are not these {len(files)}")
+    planned = [Path(file.path) for file in there.inputs]
+    pairs = zip_longest(planned, planned if files is None else files)
+    for number, (one, other) in enumerate(pairs, 1):
+        if not (one and other) or (one != other.absolute() and one.resolve() != other.resolve()):
+            differ.append(f"its input file {number} is {one or 'none'} and not {other or 'none'}")
+            break
     if differ:
         raise OutputExistsError(
             f"{there.folder} holds the shards of another production: {'; '.join(differ)}. Choose"

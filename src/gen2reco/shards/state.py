@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from gen2reco.shards.manifest import Shard
 
 
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("model", "study", "direction", "policy", "mode", "gen2reco"), str),
+    **dict.fromkeys(("seed", "oversample", "members", "generated", "entries", "bytes"), int),
+    **dict.fromkeys(("dropped", "flagged", "descriptions"), dict),
+    "sumw": (int, float),
+}
+_TABLES = {
+    "Runs": ("run", "genEventCount", "genEventSumw", "genEventSumw2"),
+    "LuminosityBlocks": ("run", "luminosityBlock"),
+}
+"""What is read from the sidecar of a shard that is done, and its types; and lists in it."""
+
+
 @dataclass(frozen=True)
 class State:
     """What became of one shard.
@@ -45,12 +58,14 @@ def state_of(shard: Shard, *, digests: bool = True) -> State:
     if not shard.path.is_file():
         return State("missing")
     try:
-        summary = json.loads(beside.read_text(encoding="utf-8"))
+        summary = _checked(json.loads(beside.read_text(encoding="utf-8")))
         task, size, digest = summary["shard"]["task"], summary["bytes"], summary["sha256"]
     except FileNotFoundError:
         return State("broken", f"{beside.name} is missing beside it")
-    except (ValueError, KeyError, TypeError):
-        return State("broken", f"{beside.name} is damaged")
+    except KeyError as error:
+        return State("broken", f"{beside.name} is damaged ({error} is missing)")
+    except (ValueError, TypeError) as error:
+        return State("broken", f"{beside.name} is damaged ({error})")
     why = ""
     if task != shard.task:
         why = "it was made from other files, options or another emulator"
@@ -59,6 +74,17 @@ def state_of(shard: Shard, *, digests: bool = True) -> State:
     elif digests and _sha256(shard.path) != digest:
         why = "its SHA-256 is not the one in its sidecar"
     return State("broken", why) if why else State("done", summary=summary)
+
+
+def _checked(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a sidecar; KeyError or TypeError where it lacks something that is read from it."""
+    for name, kind in _TYPES.items():
+        if not isinstance(summary[name], kind):
+            raise TypeError(f"{name} is {summary[name]!r:.100}")
+    for table, columns in _TABLES.items():
+        for column in columns:
+            len(summary["generated_tables"][table][column])
+    return summary
 
 
 def _sha256(path: Path) -> str:

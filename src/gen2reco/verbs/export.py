@@ -16,7 +16,12 @@ from gen2reco.emulator import load_emulator
 from gen2reco.emulator.reference import read_reference
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events
-from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.events.publish import (
+    publish_folder,
+    refuse_foreign,
+    remove_stale,
+    temporary_name,
+)
 from gen2reco.extras import EXTRAS, require
 from gen2reco.portable.corrections import Drawn, as_correction, axes_of
 from gen2reco.portable.corrections import tables as binned_tables
@@ -155,9 +160,7 @@ def export(
             )
             document["parts"].append(facts)
         (folder / DOCUMENT).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        if path.exists():
-            shutil.rmtree(path)
-        folder.rename(path)
+        publish_folder(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     written = {item["name"]: item["file"] for item in document["parts"]}

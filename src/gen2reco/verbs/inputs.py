@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from gen2reco.events import EventSource
 
-LOOKED_AT = 1000
-"""Events whose ids are compared; a file that has none of its own repeats them from the start."""
+LOOKED_AT = 10_000
+"""Events whose ids are compared, the first ones of each file; what repeats ids does so from its
+start: a file that has none of its own, and files that were numbered one by one."""
 
 
 @contextmanager
@@ -56,21 +57,28 @@ def refuse_repeated_events(source: EventSource, number: str = "") -> None:
         EventFileError: naming file, both events and what to do.
     """
     own = (*IDS, number) if number in source.columns else IDS
-    for chunk in source.chunks(LOOKED_AT, own, stop=LOOKED_AT):
+    share = -(-LOOKED_AT // len(source.files))
+    pieces, places = [], []
+    for chunk in source.beginnings(share, own):
         columns = flat_columns(chunk.events)
-        ids = np.stack([np.asarray(columns[name], np.uint64) for name in own], axis=1)
-        _, first, inverse = np.unique(ids, axis=0, return_index=True, return_inverse=True)
-        again = np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(ids)))
-        if len(again):
-            row = int(again[0])
-            earlier = chunk.start + int(first[inverse.reshape(-1)[row]])
-            shown = ", ".join(f"{name} {ids[row, i]}" for i, name in enumerate(own))
-            raise EventFileError(
-                f"{shown} is in row {earlier} already. Random numbers belong to an event's ids,"
-                " which must therefore differ: number the events, or leave out all three columns",
-                file=chunk.file,
-                row=chunk.start + row,
-            )
+        pieces.append(np.stack([np.asarray(columns[name], np.uint64) for name in own], axis=1))
+        places += [(chunk.file, chunk.start + row) for row in range(len(chunk))]
+    if not pieces:
+        return
+    ids = np.concatenate(pieces)
+    _, first, inverse = np.unique(ids, axis=0, return_index=True, return_inverse=True)
+    earliest = first[inverse.reshape(-1)]
+    again = np.flatnonzero(earliest != np.arange(len(ids)))
+    if len(again):
+        (file, row), (before, earlier) = places[again[0]], places[earliest[again[0]]]
+        shown = ", ".join(f"{name} {ids[again[0], i]}" for i, name in enumerate(own))
+        raise EventFileError(
+            f"{shown} is in row {earlier}{'' if before == file else f' of {before}'} already."
+            " Random numbers belong to an event's ids, which must therefore differ: number the"
+            " events, or leave out all three columns",
+            file=file,
+            row=row,
+        )
 
 
 def refuse_input_as_output(inputs: Iterable[Path], output: str | Path) -> None:

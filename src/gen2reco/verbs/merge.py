@@ -115,7 +115,7 @@ def merge(
         for path, summary in zip(paths, summaries, strict=True):
             writer.count_tables(summary["generated_tables"])
             for chunk in open_events(path).chunks(_CHUNK):
-                writer.append(chunk.events)
+                writer.append(chunk.events, origin=chunk.file)
                 sumw += float(np.sum(np.asarray(chunk.events.weight, np.float64)))
                 if progress is not None:
                     progress(writer.entries, entries)

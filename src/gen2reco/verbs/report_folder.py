@@ -6,7 +6,12 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from gen2reco.errors import OutputExistsError
-from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.events.publish import (
+    publish_folder,
+    refuse_foreign,
+    remove_stale,
+    temporary_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +35,6 @@ def place_report(output: Path, overwrite: bool, write: Callable[[Path], Any]) ->
         write(folder)
         folder.chmod(0o755)
         check_free(output, overwrite=overwrite)
-        if output.exists():
-            shutil.rmtree(output)
-        folder.rename(output)
+        publish_folder(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -158,7 +158,10 @@ def response_values(
     names = names_of(study, events)
     passing = np.flatnonzero(names.mask(study.validation.select))
     return {
-        name: (_values(names, response.gen)[passing], _values(names, response.reco)[passing])
+        name: (
+            names.evaluate(response.gen).numbers()[passing],
+            names.evaluate(response.reco).numbers()[passing],
+        )
         for name, response in study.validation.responses.items()
     }
 

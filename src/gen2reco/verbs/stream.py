@@ -20,8 +20,9 @@ from gen2reco.emulator import Emulator, Simulated
 from gen2reco.emulator.assemble import event_weights
 from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
-from gen2reco.events import EventWriter, open_events
-from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.events import Chunk, EventWriter, open_events
+from gen2reco.events.files import ID_TYPES
+from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.events.numbers import EventNumbers
 from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeated_events
 from gen2reco.workers import Crew
@@ -29,13 +30,15 @@ from gen2reco.workers import Crew
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-    from gen2reco.events import Chunk, EventSource
+    from gen2reco.events import EventSource
     from gen2reco.events.layout import Columns
     from gen2reco.shards import Shard
 
     Given = Sequence[str | Path] | str | Path | EventNumbers
     _Task = tuple[Columns, str, int]
     """Events that are given, their file and the entry of the first."""
+    _Piece = tuple[str, dict[str, np.ndarray], Simulated]
+    """File of events that were given, their counts, and what they became."""
     _Work = Callable[[_Task, Callable[[Any], None]], None]
 
 CHUNK = 10 * BLOCK
@@ -160,22 +163,22 @@ def stream(
         tables=shard is not None,
         descriptions=descriptions,
     ) as writer:
+        some = source.chunks(chunk, columns, start, stop)
+        chunks = some if stop > start else [_no_events(source, columns)]
         if workers == 1:
-            chunks = source.chunks(chunk, columns, start, stop)
             pieces = _made_here(emulator, chunks, options, spent)
         else:
             if isinstance(model, Emulator):
                 raise EmulatorError("several workers load the emulator themselves: give its path")
             first = source.chunks(1, columns, start, start + 1)
-            chunks = source.chunks(chunk, columns, start, stop)
             pieces = _made_in_workers(
                 emulator, partial(load, model), first, chunks, options, workers
             )
         with closing(pieces):
-            for generated, simulated in pieces:
+            for file, generated, simulated in pieces:
                 mark = time.perf_counter()
                 writer.count_generated(**generated)
-                writer.append(simulated.events)
+                writer.append(simulated.events, origin=file)
                 dropped += simulated.dropped
                 flagged += simulated.flagged
                 done += len(generated["run"])
@@ -218,13 +221,26 @@ def _given(
     return source, columns
 
 
+def _no_events(source: EventSource | EventNumbers, columns: Sequence[str]) -> Chunk:
+    """Return a chunk without events: what is made of it has all columns of the output.
+
+    Columns that are no ids are float32 in it, as there is no number to say what they are.
+    """
+    offsets = np.zeros(1, np.int64)
+    none: Columns = {name: np.zeros(0, ID_TYPES.get(name, np.float32)) for name in columns}
+    lists: Columns = {
+        name: Jagged(offsets, np.asarray(none[name])) for name in columns if source.is_list[name]
+    }
+    return Chunk(to_events(none | lists), source.label, 0, 0)
+
+
 def _made_here(
     emulator: Emulator,
     chunks: Iterable[Chunk],
     options: Mapping[str, Any],
     spent: dict[str, float],
-) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
-    """Yield the counts of events read and what they became, chunk by chunk, on one thread."""
+) -> Generator[_Piece]:
+    """Yield file and counts of the events of each chunk and what they became, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -237,7 +253,7 @@ def _made_here(
             )
             generated = _generated(flat_columns(piece.events), emulator.study.input.weight)
             spent["model"] += time.perf_counter() - mark
-            yield generated, simulated
+            yield piece.file, generated, simulated
             mark = time.perf_counter()
     finally:
         torch.set_num_threads(threads)
@@ -258,18 +274,18 @@ def _made_in_workers(
     chunks: Iterable[Chunk],
     options: Mapping[str, Any],
     workers: int,
-) -> Generator[tuple[dict[str, np.ndarray], Simulated]]:
+) -> Generator[_Piece]:
     """Yield chunks in the order of the input, made by so many processes, this one included.
 
     Reading and writing stay here, so that every file is opened and decoded once; whenever the
     others have enough to do, and before they have started, this process works on them as well.
     """
-    under_way: deque[dict[str, np.ndarray]] = deque()
+    under_way: deque[tuple[str, dict[str, np.ndarray]]] = deque()
 
     def tasks() -> Iterator[_Task]:
         for piece in chunks:
             given = flat_columns(piece.events)
-            under_way.append(_generated(given, emulator.study.input.weight))
+            under_way.append((piece.file, _generated(given, emulator.study.input.weight)))
             yield given, piece.file, piece.start
 
     few = [flat_columns(piece.events) for piece in first]
@@ -279,7 +295,7 @@ def _made_in_workers(
         with Crew(_start_worker, (load, options, few), processes=workers - 1) as crew:
             here = _worker(emulator, options)
             for _, (made, dropped, flagged) in crew.run(tasks(), ahead=2, in_order=True, here=here):
-                yield under_way.popleft(), Simulated(to_events(made), dropped, flagged)
+                yield *under_way.popleft(), Simulated(to_events(made), dropped, flagged)
     finally:
         torch.set_num_threads(threads)
 

@@ -20,6 +20,7 @@ from gen2reco.emulator.reference import write_reference
 from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.events.publish import publish, temporary_name
 from gen2reco.extras import require
 from gen2reco.study import Study, as_study
 from gen2reco.training import current_group, fit_ensembles
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FIT = "fit.txt"
+"""Beside the checkpoints: the study whose fit they are."""
 LIBRARIES = ("gen2reco", "torch", "numpy", "awkward", "uproot", "pyarrow", "numba")
 
 
@@ -130,7 +133,8 @@ def train(
         StudyError: the study or an expression in it is wrong, or there are overrides of a study
             that is no file.
         EventFileError: a file cannot be read or lacks a column.
-        TrainingError: no rows are left to learn from, or the fit fails.
+        TrainingError: no rows are left to learn from, the fit fails, or `resume` meets the
+            checkpoints of another one.
         OutputExistsError: the emulator or its checkpoints exist, and neither `resume` nor
             `overwrite` is given.
         MissingExtraError: TensorBoard or dask is asked for and not installed.
@@ -154,6 +158,7 @@ def train(
     source = open_events(
         files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
     )
+    _refuse_other_fit(scratch, study)
     sharing = group if not group.alone and factor is None and _shareable(study) else None
     with naming(source, "the study does not fit these events"):
         tables, reference = read_tables(study, source, sharing)
@@ -167,6 +172,7 @@ def train(
         for part in study.stages
     ]
     ensembles = [one.ensemble(scratch / one.part.name, tensorboard=tensorboard) for one in prepared]
+    _say_which_fit(scratch, study)
     if scheduler:
         fit_on_cluster(ensembles, scheduler, scratch, workers=workers, progress=progress)
         resume, workers, progress = True, 1, None  # what follows only reads the results
@@ -270,3 +276,28 @@ def _prepare(output: Path, scratch: Path, *, resume: bool, overwrite: bool) -> N
                 " start afresh with --overwrite"
             )
         shutil.rmtree(scratch)
+
+
+def _say_which_fit(scratch: Path, study: Study) -> None:
+    """Write into the folder of checkpoints whose they are; those of each part say more."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(scratch / FIT)
+    temporary.write_text(_fit_of(study), encoding="utf-8")
+    publish(temporary, scratch / FIT, overwrite=True)
+
+
+def _refuse_other_fit(scratch: Path, study: Study) -> None:
+    """Refuse checkpoints of other parts: this fit would pass over them and remove them."""
+    if not (scratch / FIT).is_file():
+        return
+    begun = (scratch / FIT).read_text(encoding="utf-8", errors="replace")
+    if begun != _fit_of(study):
+        raise TrainingError(
+            f"{scratch} belongs to another fit: it is of {begun} and not of {_fit_of(study)}."
+            " Resume with the study it began with, choose another --output, or start afresh with"
+            " --overwrite"
+        )
+
+
+def _fit_of(study: Study) -> str:
+    return f"study {study.name} (parts {', '.join(part.name for part in study.stages)})"
