@@ -13,8 +13,10 @@ import pytest
 
 from gen2reco import (
     cli,
+    compare,
     info,
     init,
+    load_study,
     open_events,
     save_emulator,
     schema,
@@ -24,8 +26,17 @@ from gen2reco import (
     write_events,
 )
 from gen2reco.emulator import check_replaceable, load_emulator
-from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
+from gen2reco.errors import (
+    EmulatorError,
+    EventFileError,
+    OutputExistsError,
+    StudyError,
+    TrainingError,
+)
+from gen2reco.events import Jagged, to_events
 from gen2reco.events.parquet import ParquetWriter
+from gen2reco.study import Study
+from gen2reco.verbs.training_rows import read_tables
 
 
 @pytest.fixture
@@ -92,8 +103,14 @@ class TestColumns:
 
     def test_no_events_to_judge(self, small_emulator, table, tmp_path):
         path = stored(tmp_path, table.slice(0, 0))
-        with pytest.raises(EventFileError, match="there are no events, so that none"):
+        with pytest.raises(EventFileError, match="there are no events to judge"):
             validate(small_emulator, path, tmp_path / "report")
+        whole = stored(tmp_path, table, "whole.parquet")
+        for pair in ((path, whole), (whole, path)):
+            with pytest.raises(
+                EventFileError, match=r"events\.parquet: there are no .* to compare"
+            ):
+                compare(*pair, tmp_path / "report")
 
 
 class TestIds:
@@ -127,6 +144,20 @@ class TestOptions:
                 simulate(small_emulator, "no_file.parquet", tmp_path / "reco.parquet", **options)
         with pytest.raises(StudyError, match=r"auto, test, all, not 'tset'. Did you mean 'test'"):
             validate(small_emulator, "no_file.parquet", tmp_path / "report", split="tset")
+
+    def test_mistakes_of_a_study_are_told_before_events_are_read(self, tmp_path):
+        with pytest.raises(StudyError, match=r"no family 'mixd'.*Did you mean 'mixed'"):
+            train("wjet", "no_file.parquet", tmp_path / "m", overrides={"model.kind": "mixd"})
+        with pytest.raises(StudyError, match="overrides act on a study file"):
+            train(load_study("wjet"), overrides={"training.epochs": 1}, output=tmp_path / "m")
+
+    def test_negative_seeds(self, small_emulator, tmp_path):
+        for verb in (
+            lambda: validate(small_emulator, "no_file.parquet", tmp_path / "report", seed=-1),
+            lambda: compare("no_file.parquet", "no_file.parquet", tmp_path / "report", seed=-1),
+        ):
+            with pytest.raises(StudyError, match="a seed is a whole number from 0 on, not -1"):
+                verb()
 
     def test_a_study_in_the_place_of_an_emulator(self, gen_file, tmp_path):
         with pytest.raises(EmulatorError, match=r"wjet, which is a study.*gen2reco train wjet"):
@@ -223,3 +254,32 @@ def test_no_events_to_learn_from(table, tmp_path):
     path = stored(tmp_path, table.slice(0, 0))
     with pytest.raises(EventFileError, match=r"events\.parquet: there are no events to learn from"):
         train("wjet", path, tmp_path / "model")
+
+
+def test_parts_of_which_no_event_has_all_are_said_so_though_rows_are_enough(tmp_path):
+    """Jets in even events, muons in odd ones: there are no reference events."""
+    number = np.arange(1000)
+    columns = {
+        "run": np.ones(1000, np.uint32),
+        "luminosityBlock": np.ones(1000, np.uint32),
+        "event": number.astype(np.uint64),
+        "GenMET_pt": number.astype(np.float32),
+    }
+    for name, there in (("Jet", number % 2 == 0), ("Muon", number % 2 == 1)):
+        offsets = np.concatenate([[0], np.cumsum(there)])
+        columns[f"{name}_pt"] = Jagged(offsets, number[there].astype(np.float32))
+    write_events(tmp_path / "both.parquet", [to_events(columns)])
+    parts = [
+        {
+            "name": name.lower(),
+            "rows": {"kind": "event", "pairing": "paired"},
+            "condition": [{"name": "met", "value": "GenMET.pt"}],
+            "target": [{"name": "pt", "value": f"leading({name}).pt"}],
+            "model": {"kind": "flow"},
+            "output": {f"Made{name}": {"pt": "pt"}},
+        }
+        for name in ("Jet", "Muon")
+    ]
+    study = Study.model_validate({"name": "apart", "parts": parts})
+    with pytest.raises(TrainingError, match=r"no event of .* has a row in every part"):
+        read_tables(study, open_events(tmp_path / "both.parquet"))

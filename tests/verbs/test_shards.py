@@ -67,6 +67,9 @@ def test_shards_join_to_the_bytes_of_one_run(small_emulator, files, whole, tmp_p
     assert different <= {"genEventSumw", "genEventSumw2", "sumw"}
     assert one["genEventSumw"] == pytest.approx(all_["genEventSumw"])
     assert (merged.shards, merged.generated) == (4, 3000)
+    with pytest.raises(EventFileError, match="it is read and cannot be the output"):
+        merge(folder, folder / ".." / done[0].path.relative_to(tmp_path), overwrite=True)
+    assert status(folder).complete
 
 
 def test_what_is_done_stays_and_what_is_broken_is_made_anew(small_emulator, files, tmp_path):
@@ -256,6 +259,19 @@ def test_a_sites_script_may_look_at_variables_that_are_not_set(tmp_path):
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout == "2 4/9\n2 7/9\n"
+
+
+def test_a_launcher_with_an_open_quotation_is_refused(small_emulator, files, tmp_path):
+    with pytest.raises(StudyError, match=r"launcher .*apptainer.* is no shell command: No closing"):
+        submit(
+            small_emulator,
+            files,
+            tmp_path / "out",
+            shards=2,
+            backend="slurm",
+            launcher="apptainer 'x",
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_arrays_are_cut_where_slurm_would_refuse_them(tmp_path):

@@ -9,7 +9,7 @@ fields]:
   columns of which one is 1, the type; an empty slot is all 0. For new families; no shipped one
   declares it.
 - `cartesian`: px, py, pz, each standardised; an empty slot is a particle without momentum. It
-  knows no types: decoded particles are charged if ever so many of training are.
+  knows no types: decoded particles have pdgId and charge 0.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class SetFeatures:
         representation: what the columns are.
         moments: mean and deviation of each standardised column, [fields, 2], by side.
         ranges: training distribution of the GEN jet's sum of pt and mean eta.
-        combinations: empty; there are no discrete columns.
+        findings: empty; columns of sets are neither copies nor constants.
+        standardize: always on, where the representation standardises.
+        levels: always off: no column is discrete.
     """
 
     part: str

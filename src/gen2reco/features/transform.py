@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gen2reco.errors import StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,19 @@ class Options(BaseModel):
     """Settings of a kind of transform in a study file: frozen, unknown ones refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bounds(Options):
+    """Where a quantity begins and ends, in its own unit."""
+
+    low: float = Field(0.0, allow_inf_nan=False)
+    high: float = Field(1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Bounds:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must lie below high ({self.high:g})")
+        return self
 
 
 @dataclass(frozen=True)
@@ -121,3 +136,13 @@ def mean_and_deviation(
     tame = np.clip(values, np.minimum(median - reach, first), np.maximum(median + reach, last))
     deviation = tame.std(axis=0)
     return tame.mean(axis=0), np.where(deviation > _roundoff(values), deviation, 1.0)
+
+
+def refuse_below(values: NDArray[np.float64], bound: float, kind: str, advice: str) -> None:
+    """Raise a StudyError that names the first row with a value below the bound, and what to do."""
+    below = (values < bound).any(axis=1)
+    if below.any():
+        raise StudyError(
+            f"{kind} cannot take {np.count_nonzero(below)} of {len(values)} values, "
+            f"the first in row {int(np.argmax(below))}: {advice}"
+        )

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.emulator import load_emulator
+from gen2reco.emulator.reference import read_reference
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.extras import EXTRAS, require
 from gen2reco.portable.corrections import Drawn, as_correction, axes_of
 from gen2reco.portable.corrections import tables as binned_tables
 from gen2reco.portable.network import PRECISIONS, write_network
-from gen2reco.portable.reference import ALLOWED, drawn_rows, reference_gen, tables_of
+from gen2reco.portable.reference import ALLOWED, drawn_rows, tables_of
 from gen2reco.rows.table import Table
 
 if TYPE_CHECKING:
@@ -109,17 +111,9 @@ def export(
             feature's 68 % width in any row.
         StudyError: an unknown format or precision.
         OutputExistsError: the output exists and `overwrite` is off.
+        MissingExtraError: the packages of the format are not installed.
     """
-    if file_format not in FORMATS:
-        raise StudyError(
-            f"format must be one of {', '.join(FORMATS)}, not {file_format!r}."
-            f"{nearest(file_format, FORMATS)}"
-        )
-    if precision not in PRECISIONS:
-        raise StudyError(
-            f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}."
-            f"{nearest(precision, PRECISIONS)}"
-        )
+    _check(file_format, precision)
     path = Path(output)
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists; choose another --output or give --overwrite")
@@ -129,7 +123,7 @@ def export(
     if not 0 <= member < emulator.members:
         raise EmulatorError(f"there is no member {member}; the emulator has {emulator.members}")
     if file_format != "correctionlib":
-        tables = tables_of(emulator, reference_gen(model))
+        tables = tables_of(emulator, read_reference(model)[0])
     elif not files:
         raise StudyError("tables are averages over GEN events: name files with --input")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,6 +164,22 @@ def export(
     return Exported(path, file_format, written, agreements)
 
 
+def _check(file_format: str, precision: str) -> None:
+    """Refuse a format or precision that is unknown, and a format whose packages are missing."""
+    if file_format not in FORMATS:
+        raise StudyError(
+            f"format must be one of {', '.join(FORMATS)}, not {file_format!r}."
+            f"{nearest(file_format, FORMATS)}"
+        )
+    if precision not in PRECISIONS:
+        raise StudyError(
+            f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}."
+            f"{nearest(precision, PRECISIONS)}"
+        )
+    if file_format in EXTRAS:
+        require(file_format, f"--format {file_format}")
+
+
 def _tables(
     emulator: Emulator,
     chosen: Sequence[TrainedPart],
@@ -179,12 +189,8 @@ def _tables(
     folder: Path,
 ) -> list[dict[str, Any]]:
     """Write efficiencies and responses as correctionlib's JSON and return what there is."""
-    try:
-        from correctionlib import CorrectionSet, schemav2  # noqa: PLC0415
-    except ImportError:
-        raise EmulatorError(
-            "--format correctionlib needs correctionlib: pip install 'gen2reco[correctionlib]'"
-        ) from None
+    from correctionlib import CorrectionSet, schemav2  # noqa: PLC0415  (an extra)
+
     study = emulator.study
     source = open_events(files, tree=study.input.tree, units=study.input.units)
     pieces: dict[str, list[tuple[Table, dict[str, np.ndarray]]]] = {}
