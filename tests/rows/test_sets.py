@@ -73,6 +73,19 @@ def test_the_hardest_constituents_are_kept(study, events):
     np.testing.assert_allclose(table.condition["gen_phi"][2], [-1.2, -1.0, -0.8, -0.6])
 
 
+def test_constituents_fall_in_pt_whatever_the_file_and_the_other_jets(study, events):
+    flipped = ak.copy(events)
+    for name in ("GenPFCand", "PFCand"):
+        flipped[name] = events[name][:, ::-1]
+    whole = build_table(study, study.parts[0], events, targets=True)
+    for taken in (slice(None), slice(0, 3), slice(3, 4)):  # with and without the long jet
+        table = build_table(study, study.parts[0], flipped[taken], targets=True)
+        rows = np.isin(whole.entry, np.arange(4)[taken])
+        for side in ("condition", "target"):
+            for name, values in getattr(table, side).items():
+                np.testing.assert_array_equal(values, getattr(whole, side)[name][rows])
+
+
 def test_simulation_reads_gen_alone(study, events):
     table = build_table(study, study.parts[0], events[["run", "luminosityBlock", "event", "jet",
                                                        "GenPFCand"]], targets=False)  # fmt: skip

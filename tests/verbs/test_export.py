@@ -1,5 +1,6 @@
 """Exported networks: written whole, described, and reproduced by programs without gen2reco."""
 
+import itertools
 import json
 import os
 import shutil
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from gen2reco import export, load_emulator
+from gen2reco import export, load_emulator, open_events
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError
+from gen2reco.portable.reference import drawn_rows
+from gen2reco.study import NUMBER
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -108,6 +111,24 @@ def test_tables_hold_efficiencies_and_responses(hmumu_model, hmumu_sample, tmp_p
     assert 0 < response.evaluate("width", 60.0, 0.3) < 0.5
     assert response.evaluate("width", 1e6, 99.0) > 0  # beyond the edges: the outer bins
     assert abs(tables["jets_phi_response"].evaluate("median", 60.0, 0.3)) < 0.1
+    rows = drawn(hmumu_model, hmumu_sample)
+    edges = {
+        one["name"]: one["data"]["content"][0]["value"]["edges"]
+        for one in json.loads((made.path / "corrections.json").read_text())["corrections"]
+    }
+    share, _, inside = binned_means(
+        edges["jets_efficiency"], *rows["jets.presence"], lambda made, _: made[NUMBER]
+    )
+    nominal = efficiency.evaluate("nominal", *inside)
+    np.testing.assert_allclose(nominal, share, rtol=1e-9)
+    for name, of in {
+        "pt": lambda made, table: made["pt"] / table.relative_to["pt"],
+        "eta": lambda made, table: made["eta"] - table.relative_to["eta"],
+    }.items():
+        response = tables[f"jets_{name}_response"]
+        _, medians, inside = binned_means(edges[f"jets_{name}_response"], *rows["jets"], of)
+        found = response.evaluate("median", *inside)
+        np.testing.assert_allclose(found, medians, rtol=1e-6, atol=1e-9)
     with pytest.raises(EmulatorError, match="Did you mean 'gen_pt'"):
         export(
             hmumu_model,
@@ -119,6 +140,34 @@ def test_tables_hold_efficiencies_and_responses(hmumu_model, hmumu_sample, tmp_p
         )
     with pytest.raises(StudyError, match="--input"):
         export(hmumu_model, tmp_path / "out", file_format="correctionlib")
+
+
+def drawn(model, sample):
+    """Part -> its rows and what is drawn for them, as the tables are made of."""
+    emulator = load_emulator(model)
+    source = open_events(sample)
+    (chunk,) = source.chunks(10**6, emulator.columns_needed(source))
+    found = drawn_rows(emulator, chunk.events, replicas=1)
+    return {name: rows for name, (rows,) in found.items()}
+
+
+def binned_means(edges, table, made, of):
+    """Return mean and median of a quantity in the bins of a table with rows enough, and a place."""
+    names = list(table.condition)[:2]
+    assert len(set(table.weight)) == 1
+    values = of(made, table)
+    places = [table.condition[name] for name in names]
+    means, medians, inside = [], [], []
+    for bounds in itertools.product(*(itertools.pairwise(one) for one in edges)):
+        rows = np.ones(len(values), bool)
+        for place, (low, high), all_of in zip(places, bounds, edges, strict=True):
+            rows &= (place >= low) & ((place < high) | ((high == all_of[-1]) & (place == high)))
+        if rows.sum() >= 50:
+            means.append(values[rows].mean())
+            medians.append(np.quantile(values[rows], 0.5, method="hazen"))
+            inside.append([(low + high) / 2 for low, high in bounds])
+    assert len(means) > 20
+    return means, medians, np.transpose(inside)
 
 
 def test_numbers_in_float64_are_those_of_python_to_the_last_bit(small_emulator, tmp_path):

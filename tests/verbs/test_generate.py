@@ -1,5 +1,8 @@
 """Generation without GEN: the study's features, events by number, what is refused."""
 
+import gc
+import weakref
+from functools import partial
 from pathlib import Path
 
 import awkward as ak
@@ -7,10 +10,12 @@ import numpy as np
 import pytest
 
 from gen2reco import compare, generate, load_study, open_events, simulate, train
+from gen2reco.emulator import Emulator
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError
 from gen2reco.events.layout import flat_columns
 from gen2reco.events.numbers import MOST, EventNumbers
 from gen2reco.rows.expressions import Namespace
+from gen2reco.verbs import stream
 
 SAMPLE = Path(__file__).parents[1] / "data" / "zgamma_small.parquet"
 QUICK = {
@@ -122,6 +127,31 @@ def test_generated_events_obey_what_is_exact(generated):
 def test_steps_and_workers_change_no_byte(zgamma, generated, tmp_path, changes):
     generate(zgamma, 3000, tmp_path / "other.parquet", **changes)
     assert (tmp_path / "other.parquet").read_bytes() == generated.read_bytes()
+
+
+def test_events_of_a_step_are_gone_when_their_row_group_is_written(zgamma, tmp_path, monkeypatch):
+    """Memory depends on chunk and row group and not on the number of events."""
+    made, alive = [], []
+    draw = Emulator.simulate_chunk
+
+    def watched(emulator, events, *arguments, **options):
+        alive.append(sum(one() is not None for one in made))
+        simulated = draw(emulator, events, *arguments, **options)
+        assert len(simulated.events) == 250
+        columns = flat_columns(simulated.events)
+        made.append(weakref.ref(columns["m_lly"]))
+        return simulated
+
+    monkeypatch.setattr(Emulator, "simulate_chunk", watched)
+    monkeypatch.setattr(stream, "EventWriter", partial(stream.EventWriter, row_group=500))
+    gc.collect()
+    gc.disable()  # what the collector would have to find is not gone
+    try:
+        generate(zgamma, 3000, tmp_path / "events.parquet", chunk=250)
+    finally:
+        gc.enable()
+    assert len(made) == 12
+    assert max(alive) <= 2  # the steps of a row group, all of 12 without
 
 
 def test_an_event_depends_on_its_number_and_the_seed_alone(zgamma, generated, tmp_path):

@@ -95,6 +95,32 @@ def test_chunks_and_order_change_nothing(model):
             )
 
 
+def test_the_order_of_particles_in_the_file_and_a_long_jet_beside_change_nothing(model):
+    """A jet with more particles than slots is cut, and no other jet of its chunk is touched."""
+    emulator, given = load_emulator(model), events()[:100]
+    rng = np.random.default_rng(3)
+    columns = flat_columns(given)
+    jet = np.repeat(np.arange(len(given)), np.diff(columns["GenPFCand_pt"].offsets))
+    turned = np.lexsort((rng.random(len(jet)), jet))
+    shuffled = to_events({
+        name: (values.offsets, values.content[turned]) if name.startswith("GenPFCand") else values
+        for name, values in columns.items()
+    })  # fmt: skip
+    assert shuffled.GenPFCand.pt.tolist() != given.GenPFCand.pt.tolist()
+    long = given[[0]]
+    long["event"] = np.array([10**6], np.uint64)
+    long["GenPFCand"] = ak.concatenate([given.GenPFCand[[k]] for k in range(20)], axis=1)
+    assert ak.num(long.GenPFCand.pt)[0] > toy.SLOTS
+    whole = emulator.simulate(given, seed=5)
+    beside = emulator.simulate(ak.concatenate([shuffled, long]), seed=5)[:-1]
+    pieces = [emulator.simulate(shuffled[k : k + 30], seed=5) for k in range(0, len(given), 30)]
+    for name in ("PFCand_pt", "PFCand_phi", "PFCand_pdgId"):
+        for other in (beside, ak.concatenate(pieces)):
+            np.testing.assert_array_equal(
+                flat_columns(other)[name].content, flat_columns(whole)[name].content, err_msg=name
+            )
+
+
 def test_two_jets_of_an_event_have_their_own_noise(model):
     emulator, given = load_emulator(model), events()
     twin = given[[0, 0]]

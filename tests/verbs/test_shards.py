@@ -247,6 +247,20 @@ def test_submit_files_are_those_of_the_batch_systems(small_emulator, files, tmp_
         subprocess.run(["/bin/bash", "-n", path], check=True)
 
 
+def test_a_sites_script_may_look_at_variables_that_are_not_set(tmp_path):
+    from gen2reco.verbs.batch import Jobs, shell_script
+
+    setup = 'if [ -z "${MY_SITE_PATH}" ]; then export OMP_NUM_THREADS=2; fi'
+    command = ["bash", "-c", 'echo "$OMP_NUM_THREADS $0"', "{shard}"]
+    jobs = Jobs(tmp_path, command, [[4, 7]], "n", 1, setup=setup)
+    done = subprocess.run(
+        ["/bin/bash", "-c", shell_script(jobs, 9), "job", "4", "7"],
+        env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout == "2 4/9\n2 7/9\n"
+
+
 def test_a_launcher_with_an_open_quotation_is_refused(small_emulator, files, tmp_path):
     with pytest.raises(StudyError, match=r"launcher .*apptainer.* is no shell command: No closing"):
         submit(

@@ -1,11 +1,15 @@
 """The search of settings: resumable, on validation alone, and a study that trains."""
 
+import fcntl
+import math
 from pathlib import Path
 
+import optuna
 import pytest
 
 from gen2reco import load_study, train, tune
 from gen2reco.errors import EventFileError, OutputExistsError, StudyError
+from gen2reco.verbs.first_trial import LOCK
 from gen2reco.verbs.tune import Range, default_space
 
 SAMPLE = Path(__file__).parents[1] / "data" / "zgamma_small.parquet"
@@ -38,6 +42,34 @@ def test_a_search_goes_on_where_it_ended_and_its_study_trains(tmp_path):
         assert block[name.partition(".")[2]] == value
     made = train(best, SAMPLE, tmp_path / "model")
     assert made.emulator.study.name == "zgamma-vae-tuned"
+
+
+def test_a_first_trial_that_was_killed_is_made_anew(tmp_path):
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
+    search = optuna.create_study(
+        study_name="zgamma-vae", storage=optuna.storages.JournalStorage(journal)
+    )
+    for _ in range(2):
+        search.ask().set_user_attr("settings", {})
+    search.tell(0, state=optuna.trial.TrialState.FAIL)  # it was killed twice
+    lines = []
+
+    def more(trials):
+        return tune(
+            "zgamma-vae", SAMPLE, tmp_path, trials=trials, resume=True, say=lines.append,
+            space=SPACE, overrides=QUICK,
+        )  # fmt: skip
+
+    with (tmp_path / LOCK).open("a") as alive:  # another process is at it
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        assert math.isnan(more(1).start)
+    assert search.trials[1].state.name == "RUNNING"
+    made = more(3)
+    assert [("as it is" in line, line.split(":")[0]) for line in lines] == [
+        (False, "trial 2"), (True, "trial 3"), (False, "trial 4"),
+    ]  # fmt: skip
+    assert made.start == search.trials[3].value
+    assert search.trials[1].state.name == "FAIL"
 
 
 def test_the_mean_of_repeats_counts(tmp_path):

@@ -1,11 +1,13 @@
 """Constituents of jets as the columns that a model sees, and back: padded with zeros, flat per jet.
 
-Three representations; columns go slot by slot, [jets, size x fields]:
+Three representations, of which a family declares one; columns go slot by slot, [jets, size x
+fields]:
 
 - `absolute`: pt, eta, phi, pdgId, charge in the units of the study; an empty slot is all 0. For
   families that know about detectors.
 - `relative`: log pt, eta and phi relative to the axis of the GEN jet, each standardised, and five
-  columns of which one is 1, the type; an empty slot is all 0.
+  columns of which one is 1, the type; an empty slot is all 0. For new families; no shipped one
+  declares it.
 - `cartesian`: px, py, pz, each standardised; an empty slot is a particle without momentum. It
   knows no types: decoded particles have pdgId and charge 0.
 """

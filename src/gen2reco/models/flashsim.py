@@ -196,9 +196,9 @@ class _Coupling(nn.Module):
     def _columns(self, state: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Return the moved columns [moved, rows] and their raw parameters, feature-major too."""
         if self.network is None:
-            raw = (self.constant * self.scale)[:, None].expand(-1, len(state))
+            raw = (self.constant * self.scale)[:, None].expand(-1, state.shape[0])
         else:
             hidden = self.network(state[:, self.kept], condition)
             weight, bias = self.last.weight * self.scale[:, None], self.last.bias * self.scale
             raw = torch.addmm(bias[:, None], weight, hidden.t())
-        return state[:, self.moved].t(), raw.reshape(*self.sizes, len(state))
+        return state[:, self.moved].t(), raw.reshape(*self.sizes, state.shape[0])

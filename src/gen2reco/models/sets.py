@@ -17,8 +17,8 @@ cell. Which particles end up in the jet is up to the jet: what is made is cluste
 last classifier refuses some of the jets, so that small errors of many steps do not add up.
 
 Neutral particles lie anywhere within their cell. The grid of cells and the solenoid are settings;
-nothing else is known of the detector. Particles come in any order: random numbers belong to the
-slot of a GEN particle (of a cell or decay: that of its most energetic one), and all else is sums.
+nothing else is known of the detector. Random numbers belong to the slot of a GEN particle (of a
+cell or decay: that of its most energetic one), and all else is sums.
 """
 
 from __future__ import annotations

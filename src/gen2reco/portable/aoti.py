@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gen2reco.errors import EmulatorError
-from gen2reco.portable.program import captured
+from gen2reco.portable.program import captured, reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +40,9 @@ def write_aoti(chain: PartChain, path: Path) -> None:
         try:
             torch._inductor.aoti_compile_and_package(program, package_path=str(path))  # noqa: SLF001
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise EmulatorError(f"this family cannot be compiled: {reason}") from error
+            raise EmulatorError(
+                f"this family cannot be compiled, simulate in Python instead: {reason_of(error)}"
+            ) from error
         finally:
             if before is None:
                 del os.environ["TORCHINDUCTOR_CACHE_DIR"]

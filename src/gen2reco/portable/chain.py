@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +59,8 @@ def row_features(trained: TrainedPart) -> PartFeatures:
     if not isinstance(trained.features, PartFeatures):
         raise EmulatorError(
             f"part {trained.part.name!r} has rows of kind {trained.part.rows.kind!r}, which cannot"
-            " be exported; simulate in Python instead"
+            " be exported: families of sets make particles one by one and not by a network alone;"
+            " simulate in Python instead"
         )
     return trained.features
 
@@ -124,8 +126,10 @@ class PartChain(nn.Module):
 
     def gen(self, table: Table) -> Tensor:
         """Return the inputs of a table's rows, float32 [rows, inputs]."""
-        columns = [getattr(table, side)[name] for (side, name), *_ in self._sources()]
-        return torch.stack([torch.from_numpy(column.copy()) for column in columns], 1).float()
+        wide = np.empty((len(table), len(self.inputs)), np.float32)
+        for place, ((side, name), *_) in enumerate(self._sources()):
+            wide[:, place] = getattr(table, side)[name]
+        return torch.from_numpy(wide)
 
     def forward(self, gen: Tensor, noise: Tensor) -> Tensor:
         """Return RECO features, float32 [rows, outputs]; copies and constants included."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gen2reco.errors import EmulatorError
-from gen2reco.portable.program import captured
+from gen2reco.portable.program import captured, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,36 +46,52 @@ def write_onnx(chain: PartChain, path: Path, facts: Mapping[str, Any]) -> None:
                 input_names=["gen", "noise"],
                 output_names=["reco"],
                 opset_version=OPSET,
-                custom_translation_table=_exact_numbers(),
+                custom_translation_table=_translations(),
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise EmulatorError(f"this family cannot be written as ONNX: {reason}") from error
+            raise EmulatorError(
+                "this family cannot be written as ONNX, simulate in Python instead:"
+                f" {reason_of(error)}"
+            ) from error
     assert made is not None
     made.model.metadata_props["gen2reco"] = json.dumps(facts)
     made.save(str(path))
 
 
 def run_onnx(path: Path, gen: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Run a file on rows with ONNX Runtime, on one thread."""
+    """Run a file on rows with ONNX Runtime, on one thread.
+
+    Raises:
+        EmulatorError: ONNX Runtime cannot, for lack of an operation, say.
+    """
     import onnxruntime  # noqa: PLC0415
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (reco,) = session.run(None, {"gen": gen, "noise": noise})
+    named = (value for value in vars(state).values() if isinstance(value, type))
+    errors = tuple(kind for kind in named if issubclass(kind, Exception))  # they share no base
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        (reco,) = session.run(None, {"gen": gen, "noise": noise})
+    except errors as error:
+        raise EmulatorError(f"ONNX Runtime cannot run {path.name}: {reason_of(error)}") from error
     found: np.ndarray = reco
     return found
 
 
 def _without_rare_operations() -> Any:
-    """Return rules that spell out what ONNX Runtime has in float32 only, for float64."""
+    """Return rules that spell out what ONNX lacks, or ONNX Runtime has in float32 only."""
     aten = torch.ops.aten
     rules: dict[Any, Any] = {
         aten.sinh.default: lambda x: (torch.exp(x) - torch.exp(-x)) / 2,
         aten.cosh.default: lambda x: (torch.exp(x) + torch.exp(-x)) / 2,
         aten.asinh.default: _asinh,
+        aten.arcsinh.default: _asinh,  # an alias, which keeps its name
+        aten.hypot.default: lambda x, y: torch.sqrt(x * x + y * y),
         aten.cos.default: lambda x: torch.sin(x + math.pi / 2),
         aten.hardswish.default: lambda x: x * (x + 3).clamp(0, 6) / 6,
         aten.silu.default: lambda x: x / (1 + torch.exp(-x)),
@@ -83,8 +99,8 @@ def _without_rare_operations() -> Any:
     return torch.export.default_decompositions() | rules
 
 
-def _exact_numbers() -> dict[Any, Any]:
-    """Return translations that keep numbers in the program in double precision.
+def _translations() -> dict[Any, Any]:
+    """Return translations that sort, and keep numbers in the program in double precision.
 
     The exporter's own write them as float32 and cast that: log 2 or the bounds of a logit would be
     off by 3e-8, and splines amplify it.
@@ -110,8 +126,18 @@ def _exact_numbers() -> dict[Any, Any]:
     def clamp(self: Any, min: Any = None, max: Any = None) -> Any:  # noqa: A002
         return op.Clip(self, number(min, self.dtype), number(max, self.dtype))
 
+    def sort(self: Any, stable: Any = None, dim: int = -1, descending: bool = False) -> Any:  # noqa: ARG001
+        # Stable as it is: among equals the lower index comes first.
+        place: Any = op.Constant(value_ints=[dim])
+        count = op.Gather(op.Shape(self), place)
+        return op.TopK(self, count, axis=dim, largest=int(descending), sorted=1)
+
     aten = torch.ops.aten
-    return {aten.scalar_tensor.default: scalar_tensor, aten.clamp.default: clamp}
+    return {
+        aten.scalar_tensor.default: scalar_tensor,
+        aten.clamp.default: clamp,
+        aten.sort.stable: sort,
+    }
 
 
 def _asinh(x: Tensor) -> Tensor:

@@ -38,5 +38,17 @@ def captured(chain: PartChain) -> torch.export.ExportedProgram:
                     chain, example, dynamic_shapes=({0: rows}, {0: rows}), strict=False
                 )
         except (RuntimeError, UserError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise EmulatorError(f"this family cannot be exported: {reason}") from error
+            reason = reason_of(error)
+            if reason.startswith("Constraints violated"):
+                reason = "its code makes the number of rows a constant, as `len(x)` does where"
+                reason += " `x.shape[0]` does not"
+            raise EmulatorError(
+                f"this family cannot be exported, simulate in Python instead: {reason}"
+            ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong first, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

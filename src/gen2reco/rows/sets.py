@@ -254,10 +254,8 @@ def _side(part: Part, names: Namespace, side: str) -> dict[str, Numbers]:
         columns[name] = rows.evaluate(text, f"part {part.name}, {name}").values
     offsets = np.asarray(collection.frame.offsets)
     event, counts = np.asarray(collection.frame.event), np.diff(offsets)
-    order = np.arange(len(event))
-    if len(counts) and counts.max() > part.rows.size:
-        pt = next(iter(columns.values()))
-        order = np.lexsort((-np.nan_to_num(pt.astype(np.float64), nan=np.inf), event))
+    pt = next(iter(columns.values())).astype(np.float64)
+    order = np.lexsort((-np.nan_to_num(pt, nan=np.inf), event))  # stable: equal pt as in the file
     slot = np.arange(len(event)) - np.repeat(offsets[:-1] - offsets[0], counts)
     kept = slot < part.rows.size
     padded = {}

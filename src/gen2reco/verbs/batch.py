@@ -51,9 +51,9 @@ def shell_script(jobs: Jobs, shards: int) -> str:
     lines = [
         "#!/bin/bash",
         "# Makes the shards whose numbers it is given, all of them, whatever becomes of one.",
-        "set -uo pipefail",
         "export OMP_NUM_THREADS=1",
-        *([jobs.setup] if jobs.setup else []),
+        *([jobs.setup] if jobs.setup else []),  # before `set -u`: sites' scripts read unset names
+        "set -uo pipefail",
         "failed=0",
         'for shard in "$@"; do',
         f"  {command} || failed=$?",

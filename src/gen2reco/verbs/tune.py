@@ -25,6 +25,7 @@ from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.extras import require
 from gen2reco.study import Study, load_study
+from gen2reco.verbs.first_trial import FirstTrial
 from gen2reco.verbs.inputs import naming, refuse_negative
 from gen2reco.verbs.train import fit_alone
 from gen2reco.verbs.training_rows import bundled_sample, read_tables
@@ -134,7 +135,7 @@ class Tuned:
         trials: finished and pruned ones of all processes and sessions.
         pruned: how many of them were pruned.
         value: the best trial's monitored quantity on the validation rows.
-        start: that of the study as it was, the first trial.
+        start: that of the study as it was, the first trial; NaN while another process makes it.
         settings: what the best trial set.
         study: file with the best study, ready to train.
         seconds: wall time of this session.
@@ -178,9 +179,9 @@ def tune(
 ) -> Tuned:
     """Search the settings of a study of one part with Optuna.
 
-    The first trial is the study as it is. What counts is the last epoch's monitored quantity on the
-    validation rows (the best epoch's with `keep: best`); trials that lag behind the median are
-    pruned. The test part is never read.
+    The first trial is the study as it is, which is never pruned; if it was killed, it is made anew.
+    What counts is the last epoch's monitored quantity on the validation rows (the best epoch's with
+    `keep: best`); trials that lag behind the median are pruned. The test part is never read.
 
     Args:
         study: path of a study file or name of a shipped study.
@@ -242,11 +243,10 @@ def tune(
     search.set_user_attr("repeats", repeats)
 
     def objective(trial: Any) -> float:
-        first = trial.number == 0
-        chosen = {} if first else {name: one.suggest(trial, name) for name, one in ranges.items()}
+        chosen = {} if first.due() else {n: one.suggest(trial, n) for n, one in ranges.items()}
         trial.set_user_attr("settings", {k: _plain(v) for k, v in chosen.items()})
         tried = load_study(study, {**fixed, **chosen})
-        values = [_run(tried, table, _pruning(trial, optuna))]
+        values = [_run(tried, table, _pruning(trial, optuna, allowed=bool(chosen)))]
         for repeat in range(1, repeats):
             again = {"training.seed": tried.training.seed + repeat}
             values.append(_run(load_study(study, {**fixed, **chosen, **again}), table))
@@ -258,16 +258,17 @@ def tune(
     done = (finished.COMPLETE, finished.PRUNED)
     limit = optuna.study.MaxTrialsCallback(trials, states=done)
     if len(search.get_trials(deepcopy=False, states=done)) < trials:
-        search.optimize(objective, callbacks=[limit], catch=(TrainingError,))
+        with FirstTrial(search, output) as first:
+            search.optimize(objective, callbacks=[limit], catch=(TrainingError,))
     return _outcome(search, done, study, fixed, output, time.perf_counter() - begin)
 
 
-def _pruning(trial: Any, optuna: Any) -> Callable[[int, float], None]:
-    """Return what hears of a training's epochs and ends it if it lags behind."""
+def _pruning(trial: Any, optuna: Any, *, allowed: bool) -> Callable[[int, float], None]:
+    """Return what hears of a training's epochs and, where allowed, ends it if it lags behind."""
 
     def follow(epoch: int, value: float) -> None:
         trial.report(value, epoch)
-        if trial.should_prune():
+        if allowed and trial.should_prune():
             raise optuna.TrialPruned
 
     return follow
@@ -318,7 +319,7 @@ def _outcome(
         yaml.dump(_plain(tree), file)
     temporary.replace(written)
     draw_search(output, search, str(fixed["training.monitor"]))
-    first = next((t.value for t in trials if t.number == 0 and t.value is not None), math.nan)
+    first = next((t.value for t in trials if t.user_attrs["settings"] == {}), math.nan)
     pruned = sum(t.state.name == "PRUNED" for t in trials)
     return Tuned(output, len(trials), pruned, best.value, first, settings, written, seconds)
 

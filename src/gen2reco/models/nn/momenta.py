@@ -58,9 +58,9 @@ def unpack(columns: Tensor, particles: Sequence[Particle]) -> Tensor:
     for particle in particles:
         own = columns[:, first : first + particle.count]
         first += particle.count
-        rest = [own.new_zeros(len(own), 1)] if particle.count == 2 else []
+        rest = [own.new_zeros(own.shape[0], 1)] if particle.count == 2 else []
         if particle.count < 4:
-            rest.append(own.new_full((len(own), 1), particle.mass))
+            rest.append(own.new_full((own.shape[0], 1), particle.mass))
         found.append(torch.cat([own, *rest], 1))
     return torch.stack(found, 1)
 

@@ -156,7 +156,7 @@ class Responses(nn.Module):
         start = momenta[:, self.starts]
         own = _own(start)
         count = self.lanes * len(self.second)
-        numbers = noise[:, :count].reshape(len(noise), len(self.second), self.lanes)
+        numbers = noise[:, :count].reshape(noise.shape[0], len(self.second), self.lanes)
         inputs = torch.cat([own, numbers], 2)
         if not self.local:
             everything = [_own(momenta).flatten(1)]
@@ -188,7 +188,7 @@ class Responses(nn.Module):
     def _radiated(self, momenta: Tensor, noise: Tensor) -> Tensor:
         """Return momenta [rows, radiated, 4] of particles that come from no other."""
         assert self.radiation is not None
-        numbers = noise.reshape(len(noise), self.radiated, 4)
+        numbers = noise.reshape(noise.shape[0], self.radiated, 4)
         total = momenta[..., :3].sum(1)
         own = torch.stack(
             [torch.log(transverse(total) / UNIT + LEAST), total[:, 2] / (10 * UNIT)], 1
@@ -198,7 +198,7 @@ class Responses(nn.Module):
             [
                 numbers,
                 own[:, None].expand(-1, self.radiated, -1),
-                which.expand(len(noise), -1, -1),
+                which.expand(noise.shape[0], -1, -1),
             ],
             2,
         )
