@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from gen2reco.errors import OutputExistsError
-from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.events.publish import refuse_below_file, refuse_foreign, remove_stale, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def check_free(output: Path, *, overwrite: bool) -> None:
     """Raise OutputExistsError where something stands that must not be replaced."""
+    refuse_below_file(output)
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
     refuse_foreign(output, "report.json", "a report")

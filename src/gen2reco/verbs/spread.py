@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 
 def check_streamed(scheduler: str, stream: int, workers: int) -> None:
-    """Refuse a scheduler without a stream, and workers without a cluster here: StudyError."""
+    """Refuse what cannot be streamed: a scheduler without a stream, workers without a cluster here.
+
+    Raises:
+        StudyError: saying what to give.
+    """
+    if stream < 0:
+        raise StudyError(f"stream is a number of events, or 0 for all in memory, not {stream}")
     if workers != 1 and scheduler != LOCAL:
         raise StudyError(f"{workers} workers are those of a cluster here: say --scheduler {LOCAL}")
     if scheduler and not stream:
