@@ -11,7 +11,9 @@ HEADERS_FROM := com.github.asus4.onnxruntime@0.4.9
 .PHONY: demo test lint docs headers clean
 .DELETE_ON_ERROR:
 
-# CPU torch first: a bare `torch` would bring gigabytes of GPU libraries.
+# The version of torch that the figures were taken with. Which build comes is up to pip's indexes: on Linux,
+# PyPI alone has the CUDA one of some gigabytes; with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# pip finds 2.13.0+cpu too and prefers it.
 $(VENV)/.core: pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip

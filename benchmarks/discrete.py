@@ -24,7 +24,7 @@ from gen2reco.validation.classifier import Columns, c2st
 from gen2reco.validation.distances import wasserstein
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.settings import Settings
-from gen2reco.verbs.train import read_tables
+from gen2reco.verbs.training_rows import read_tables
 from record import MODELS, ROOT, gflops, record, reference_sample
 
 if TYPE_CHECKING:

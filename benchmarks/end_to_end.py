@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from grow import grow
-from record import RESULTS, delphes_rate, gflops, record, reference_sample
+from record import RESULTS, delphes_rate, gflops, peak_memory, record, reference_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,12 +62,6 @@ def cpu_seconds() -> float:
     own = resource.getrusage(resource.RUSAGE_SELF)
     others = resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
-
-
-def peak_memory() -> float:
-    """Peak memory of this program in MB; `ru_maxrss` would count the process that started it."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
 def child(model: Path, sample: Path, output: Path, workers: int, warm: Path | None) -> None:

@@ -24,7 +24,7 @@ from gen2reco.emulator.blocks import BLOCK, sample_rows
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rng import noise
 from gen2reco.training import show_progress
-from gen2reco.verbs.train import read_tables
+from gen2reco.verbs.training_rows import read_tables
 from record import MODELS, record, reference_sample
 
 if TYPE_CHECKING:

@@ -1,12 +1,12 @@
 """Speed of the flow beside nflows and zuko, and beside what the matrix products alone allow.
 
-    python benchmarks/flow_speed.py [--repeats 9] [--only small] [-o FILE]
+    python benchmarks/flow_speed.py [--repeats 9] [--only small]
 
 One thread, batches of 4096. Every repeat times each system once, in turn, so that a busy machine
 slows all alike; the result is the median over repeats. A training step is loss, backward, gradient
 clipping and AdamW. The product limit runs the same matrix products, and nothing else, into
 ready-made buffers; for training it is three times the forward products. Nothing is quantised or
-cached between calls.
+cached between calls. With `--only` the result is shown and not recorded.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import platform
 import statistics
 import time
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +27,7 @@ from torch import Tensor, nn
 from gen2reco.models.flow import FlowConfig
 from gen2reco.models.nn.spline import raw_parameters
 from gen2reco.models.protocol import Batch, Shape
+from record import gflops, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,22 +211,10 @@ def judge(rates: dict[str, dict[str, float]]) -> dict[str, float]:
     }
 
 
-def square_product() -> float:
-    """GFLOP/s of a 2048 x 2048 product, to compare machines."""
-    a, b, c = (torch.randn(2048, 2048) for _ in range(3))
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        torch.mm(a, b, out=c)
-        times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / statistics.median(times) / 1e9
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--only", choices=sorted(NETWORKS), default=None)
-    parser.add_argument("-o", "--output", type=Path, default=None)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     torch.set_num_threads(1)
@@ -235,10 +222,8 @@ def main() -> None:
         "batch": BATCH,
         "repeats": arguments.repeats,
         "threads": 1,
-        "processor": platform.processor() or platform.machine(),
-        "vector": torch.backends.cpu.get_cpu_capability(),
-        "square_product_gflops": square_product(),
-        "versions": {name: version(name) for name in ("torch", "llvmlite", "nflows", "zuko")},
+        "gflops": gflops(),
+        "peers": {name: version(name) for name in ("llvmlite", "nflows", "zuko")},
         "networks": {},
     }
     for name, network in NETWORKS.items():
@@ -252,10 +237,10 @@ def main() -> None:
                 "bars": BARS[name],
                 "met": met,
             }
-    text = json.dumps(result, indent=2, default=round)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n")
+    if arguments.only:
+        print(json.dumps(result, indent=1))
+    else:
+        record("flow_speed", result)
 
 
 if __name__ == "__main__":

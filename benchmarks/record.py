@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import time
 from importlib.metadata import version
@@ -72,6 +73,12 @@ def gflops(repeats: int = 7) -> float:
         times.append(time.perf_counter() - begin)
     torch.set_num_threads(threads)
     return 2 * size**3 / median(times) / 1e9
+
+
+def peak_memory() -> float:
+    """Peak memory of this program in MB; `ru_maxrss` would count the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
 def delphes_rate(study: str, speed: float) -> float:

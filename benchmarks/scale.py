@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from typing import Any
 from clusters import kills, overhead, workers
 from grow import grow
 from paper import paper
-from record import MODELS, RESULTS, gflops, record, reference_sample
+from record import MODELS, RESULTS, gflops, peak_memory, record, reference_sample
 
 BARS = {"memory": 1.2}
 STREAM = 20_000
@@ -36,12 +35,6 @@ def cpu_seconds() -> float:
     """CPU time of this process and of those it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def peak_memory() -> float:
-    """Peak memory of this program in MB."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
 def memory(model: Path, scratch: Path) -> dict[str, Any]:

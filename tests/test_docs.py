@@ -18,7 +18,9 @@ from ruamel.yaml import YAML
 import gen2reco
 from gen2reco import load_study, models, open_events, study
 from gen2reco.cli import app
+from gen2reco.cli.output import overrides
 from gen2reco.emulator import emulator as emulator_module
+from gen2reco.extras import EXTRAS
 from gen2reco.features import PartFeatures
 from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rows.tables import build_table, columns_needed, columns_of, evaluate_output
@@ -268,6 +270,58 @@ def test_dependencies_are_justified():
         for requirement in requirements:
             name = re.match(r"[\w.-]+", requirement).group()
             assert name == "gen2reco" or name in rows[f"`{extra}`"], f"{name} of the extra {extra}"
+
+
+def test_what_the_package_imports_is_declared_and_nothing_else():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    imported = set()
+    for file in Path(gen2reco.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.partition(".")[0])
+    module = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn"}
+    names = [re.match(r"[\w.-]+", requirement).group() for requirement in project["dependencies"]]
+    core = {module.get(name, name) for name in names}
+    assert core <= imported, "dependencies that no module of the package imports"
+    extras = {name for modules in EXTRAS.values() for name in modules}
+    foreign = imported - set(sys.stdlib_module_names) - {"gen2reco"}
+    assert foreign <= core | extras, "imported, and neither a dependency nor an extra"
+
+
+def test_types_are_there_for_who_imports_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "Typing :: Typed" in project["classifiers"]
+    assert (Path(gen2reco.__file__).parent / "py.typed").is_file()
+
+
+def test_settings_named_in_the_texts_fit_the_shipped_studies():
+    """Those of commands, and those that the page on the study file names."""
+    hidden = "model.continuous.hidden=[128,128]"
+    asked = [
+        ("zee-paired", "model.hidden=[128,128]"),
+        ("wjet", hidden),
+        ("jets", hidden),
+        ("hmumu", f"parts.1.{hidden}"),
+        ("hmumu", "parts.1.presence.model.hidden=[128,128]"),
+        ("wjet", "parts.0.model={kind: flow}"),
+    ]
+    page = (DOCS / "howto" / "study-file.md").read_text(encoding="utf-8")
+    assert all(f"`{text}`" in page or f"`'{text}'`" in page for _, text in asked)
+    asked += [
+        (words[0], words[i + 1])
+        for verb, words in commands()
+        for i, word in enumerate(words)
+        if verb == "train" and word == "--set" and words[0] in study.shipped_studies()
+    ]
+    gaussian = ("wjet", "parts.0.model={kind: gaussian}")
+    asked.remove(gaussian)
+    for name, setting in asked:
+        for part in load_study(name, overrides([setting])).stages:
+            models.parse(part.model)
+    (part,) = load_study(gaussian[0], overrides([gaussian[1]])).parts
+    assert part.model == {"kind": "gaussian"}, "and nothing of the family before"
 
 
 def test_make_targets_exist():

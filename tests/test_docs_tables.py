@@ -63,6 +63,7 @@ def test_exit_codes_are_those_of_the_errors(generated):
         errors.StudyError,
         errors.EventFileError,
         errors.OutputExistsError,
+        errors.MissingExtraError,
     ):
         assert f"| {error.exit_code} | `{error.__name__}` |" in text
 
@@ -113,7 +114,20 @@ def test_benchmark_results_become_tables(figures, tmp_path):
     assert "curve" not in text
 
 
+def test_every_picture_says_what_is_seen_and_is_shown_once(generated):
+    assert set(generated.PICTURES) == {path.stem for path in (DOCS / "images").glob("*.png")}
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    asked = re.findall(r"\{generated\} pictures (.+)$", page, re.MULTILINE)
+    assert asked
+    named = [name for line in asked for name in line.split()]
+    assert sorted(named) == sorted(generated.PICTURES), "each on the page once"
+    for name in named:
+        assert f"![{generated.PICTURES[name]}](/images/{name}.png)" in generated.pictures(name)
+
+
 def test_results_that_are_there_can_be_shown(generated):
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        assert "*Taken on" in generated.benchmark(path.stem)
+        shown = generated.benchmark(path.stem)
+        assert "*Taken on" in shown
+        assert "unknown machine" not in shown, path.stem
         assert f"benchmark {path.stem}\n" in (DOCS / "results.md").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ LAYERS = [
     {"shards"},
     {"events"},
     {"rng", "study", "workers"},
+    {"extras"},
     {"errors"},
 ]
 HEIGHT = {name: len(LAYERS) - level for level, names in enumerate(LAYERS) for name in names}
@@ -34,6 +35,7 @@ WITHOUT_TORCH = {
     "rng",
     "study",
     "workers",
+    "extras",
     "errors",
     "cli",
 }

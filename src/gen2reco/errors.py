@@ -68,6 +68,12 @@ class SampleError(Gen2RecoError):
     exit_code = 8
 
 
+class MissingExtraError(Gen2RecoError):
+    """What was asked needs a package that an extra of gen2reco installs, and it is not there."""
+
+    exit_code = 10
+
+
 class WorkerError(Gen2RecoError):
     """A worker process ended before its work was done."""
 

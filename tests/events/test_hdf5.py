@@ -1,5 +1,3 @@
-import sys
-
 import h5py
 import numpy as np
 import pytest
@@ -79,9 +77,3 @@ def test_no_numbers_at_all(tmp_path):
         out["label"] = np.array([b"x"])
     with pytest.raises(EventFileError, match="no dataset of numbers"):
         open_events(tmp_path / "a.h5")
-
-
-def test_without_h5py_the_error_says_what_to_install(file, monkeypatch):
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(EventFileError, match=r"pip install 'gen2reco\[hdf5\]'"):
-        open_events(file)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen2reco.errors import EventFileError
-from gen2reco.events import Jagged, find_nonfinite, flat_columns, to_events
+from gen2reco.events import Jagged, flat_columns, to_events
 
 
 def jagged(*lists, dtype=np.float32):
@@ -144,18 +144,3 @@ def test_layout_round_trip(counts, dtype):
     np.testing.assert_array_equal(back["a_y"].offsets, offsets)
     np.testing.assert_array_equal(back["a_y"].content, content)
     assert back["a_x"].content.dtype == back["c_z"].dtype == dtype
-
-
-def test_nonfinite_names_column_and_event():
-    events = to_events(
-        {
-            "run": np.arange(3),
-            "Jet_pt": jagged([1, 2], [], [np.nan]),
-            "MET_pt": np.array([1, np.inf, 1]),
-        }
-    )
-    assert find_nonfinite(events) == ("Jet_pt", 2)
-    assert find_nonfinite(events, ["run", "MET_pt"]) == ("MET_pt", 1)
-    assert find_nonfinite(events[:1]) is None
-    with pytest.raises(EventFileError, match="Did you mean 'MET_pt'"):
-        find_nonfinite(events, ["MET_Pt"])

@@ -16,8 +16,6 @@ from gen2reco.rng import Keys
 from gen2reco.rows.tables import Table, build_table, columns_needed
 from gen2reco.study import Part, load_study
 
-ANGLES = {"mu_phi", "jet_phi"}
-
 
 @pytest.fixture(scope="module")
 def features(wjet_part, wjet_table) -> PartFeatures:

@@ -18,7 +18,7 @@ from gen2reco.rows.splits import (
 from gen2reco.rows.tables import build_table
 from gen2reco.rows.unpaired import join_chunks, join_sides
 from gen2reco.study import Split, Study
-from gen2reco.verbs.train import read_tables
+from gen2reco.verbs.training_rows import read_tables
 
 N = 4000
 

@@ -15,12 +15,8 @@ BASELINES = {
 }
 
 
-class Stopped(Exception):  # noqa: N818
-    """Stands for a kill inside an epoch."""
-
-
 @pytest.mark.parametrize("family", BASELINES)
-def test_a_baseline_resumes_to_the_same_bits(tmp_path, monkeypatch, family):
+def test_a_baseline_resumes_to_the_same_bits(tmp_path, monkeypatch, stopped, family):
     rows, validation = toy_rows(2000, seed=4), toy_rows(600, seed=2)
 
     def run(folder, **options):
@@ -31,23 +27,8 @@ def test_a_baseline_resumes_to_the_same_bits(tmp_path, monkeypatch, family):
         return [(e.train, e.validation) for e in result.history], model.state_dict()
 
     curve, weights = run(tmp_path / "through")
-    original, places = loop.save_checkpoint, []
-
-    def stop_sometimes(folder, checkpoint):
-        original(folder, checkpoint)
-        places.append(checkpoint.state["position"])
-        if places[-1] and len(places) % 2 == 0:
-            raise Stopped
-
-    monkeypatch.setattr(loop, "save_checkpoint", stop_sometimes)
     monkeypatch.setattr(loop, "_TICK_SECONDS", 0.0)
-    stops = 0
-    while True:
-        try:
-            resumed, final = run(tmp_path / "stopped", resume=True, checkpoint_seconds=0.0)
-            break
-        except Stopped:
-            stops += 1
+    (resumed, final), stops = stopped(partial(run, tmp_path / "stopped"), every=2)
     assert stops >= 3
     assert resumed == curve
     assert curve[-1][1] < curve[0][1]

@@ -8,7 +8,7 @@ import torch
 from training_toy import SHAPE, settings, toy_rows
 
 from gen2reco.models.flow import FlowConfig
-from gen2reco.training import fit, fresh_model, loop
+from gen2reco.training import fit, fresh_model
 from gen2reco.training.health import check_health
 
 TRAIN, VALIDATION = toy_rows(12_000, seed=1), toy_rows(6000, seed=2)
@@ -40,13 +40,9 @@ def test_too_few_rows_for_the_flow_are_noticed(tmp_path):
     assert {"few rows", "overfitting"} <= topics
 
 
-class Stopped(Exception):  # noqa: N818
-    """Stands for a kill inside an epoch."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_flow_resumes_to_the_same_bits(tmp_path, monkeypatch, threads):
+def test_the_flow_resumes_to_the_same_bits(tmp_path, stopped, threads):
     torch.set_num_threads(threads)
     rows = toy_rows(3000, seed=4)
 
@@ -57,22 +53,7 @@ def test_the_flow_resumes_to_the_same_bits(tmp_path, monkeypatch, threads):
         return [(e.train, e.validation) for e in result.history], model.state_dict()
 
     curve, weights = run(tmp_path / "through")
-    original, places = loop.save_checkpoint, []
-
-    def stop_sometimes(folder, checkpoint):
-        original(folder, checkpoint)
-        places.append(checkpoint.state["position"])
-        if places[-1] and len(places) % 4 == 0:
-            raise Stopped
-
-    monkeypatch.setattr(loop, "save_checkpoint", stop_sometimes)
-    stops = 0
-    while True:
-        try:
-            resumed, final = run(tmp_path / "stopped", resume=True, checkpoint_seconds=0.0)
-            break
-        except Stopped:
-            stops += 1
+    (resumed, final), stops = stopped(partial(run, tmp_path / "stopped"), every=4)
     assert stops >= 3
     assert resumed == curve
     for name, value in final.items():

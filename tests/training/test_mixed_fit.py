@@ -14,7 +14,7 @@ from gen2reco.models.protocol import Batch, Shape
 from gen2reco.rng import Keys, noise
 from gen2reco.rows.tables import Table
 from gen2reco.study import Part
-from gen2reco.training import fit, fresh_model, loop
+from gen2reco.training import fit, fresh_model
 from gen2reco.training.health import check_health
 from gen2reco.validation.distances import wasserstein
 
@@ -138,12 +138,8 @@ def test_numbers_follow_their_category(comparison):
     assert wasserstein(columns[0], columns[1]) < 0.005 + 2 * wasserstein(columns[0], columns[2])
 
 
-class Stopped(Exception):  # noqa: N818
-    """Stands for a kill inside an epoch."""
-
-
 @pytest.mark.slow
-def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path, stopped):
     block = {"kind": "mixed", "categories": {"dropout": 0.1}, "continuous": {"couplings": 2}}
     features = PartFeatures.fit(PART, jets(3000, 1), 1, levels=True)
     rows, held = batch(features, jets(3000, 1)), batch(features, jets(1000, 2))
@@ -155,22 +151,7 @@ def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch):
         return [(e.train, e.validation) for e in result.history], model.state_dict()
 
     curve, weights = run(tmp_path / "through")
-    original, places = loop.save_checkpoint, []
-
-    def stop_sometimes(folder, checkpoint):
-        original(folder, checkpoint)
-        places.append(checkpoint.state["position"])
-        if places[-1] and len(places) % 4 == 0:
-            raise Stopped
-
-    monkeypatch.setattr(loop, "save_checkpoint", stop_sometimes)
-    stops = 0
-    while True:
-        try:
-            resumed, final = run(tmp_path / "stopped", resume=True, checkpoint_seconds=0.0)
-            break
-        except Stopped:
-            stops += 1
+    (resumed, final), stops = stopped(partial(run, tmp_path / "stopped"), every=4)
     assert stops >= 3
     assert resumed == curve
     assert final.keys() == weights.keys()

@@ -26,10 +26,19 @@ from gen2reco import (
     write_events,
 )
 from gen2reco.emulator import check_replaceable, load_emulator
-from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
+from gen2reco.errors import (
+    EmulatorError,
+    EventFileError,
+    OutputExistsError,
+    StudyError,
+    TrainingError,
+)
+from gen2reco.events import Jagged, to_events
 from gen2reco.events.parquet import ParquetWriter
+from gen2reco.study import Study
 from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.reweight import reweight
+from gen2reco.verbs.training_rows import read_tables
 
 
 @pytest.fixture
@@ -279,3 +288,32 @@ def test_no_events_to_learn_from(table, tmp_path):
     path = stored(tmp_path, table.slice(0, 0))
     with pytest.raises(EventFileError, match=r"events\.parquet: there are no events to learn from"):
         train("wjet", path, tmp_path / "model")
+
+
+def test_parts_of_which_no_event_has_all_are_said_so_though_rows_are_enough(tmp_path):
+    """Jets in even events, muons in odd ones: there are no reference events."""
+    number = np.arange(1000)
+    columns = {
+        "run": np.ones(1000, np.uint32),
+        "luminosityBlock": np.ones(1000, np.uint32),
+        "event": number.astype(np.uint64),
+        "GenMET_pt": number.astype(np.float32),
+    }
+    for name, there in (("Jet", number % 2 == 0), ("Muon", number % 2 == 1)):
+        offsets = np.concatenate([[0], np.cumsum(there)])
+        columns[f"{name}_pt"] = Jagged(offsets, number[there].astype(np.float32))
+    write_events(tmp_path / "both.parquet", [to_events(columns)])
+    parts = [
+        {
+            "name": name.lower(),
+            "rows": {"kind": "event", "pairing": "paired"},
+            "condition": [{"name": "met", "value": "GenMET.pt"}],
+            "target": [{"name": "pt", "value": f"leading({name}).pt"}],
+            "model": {"kind": "flow"},
+            "output": {f"Made{name}": {"pt": "pt"}},
+        }
+        for name in ("Jet", "Muon")
+    ]
+    study = Study.model_validate({"name": "apart", "parts": parts})
+    with pytest.raises(TrainingError, match=r"no event of .* has a row in every part"):
+        read_tables(study, open_events(tmp_path / "both.parquet"))

@@ -145,7 +145,7 @@ def tune(
 def demo(
     output: Output = Path("demo"), overwrite: Overwrite = False, as_json: AsJson = False
 ) -> None:
-    """Train on bundled W + jet events, simulate held-back ones, write the report: a few minutes."""
+    """Train on bundled W + jet events, simulate all, judge on held-back ones: a few minutes."""
     from gen2reco.training import show_progress  # noqa: PLC0415
     from gen2reco.verbs.demo import demo as run  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """Events: reading and writing files of any known format as streams of awkward arrays."""
 
 from gen2reco.events.files import EventFile
-from gen2reco.events.layout import Jagged, find_nonfinite, flat_columns, to_events
+from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.events.reading import Chunk, EventSource, open_events
 from gen2reco.events.writing import EventWriter, write_events
 
@@ -11,7 +11,6 @@ __all__ = [
     "EventSource",
     "EventWriter",
     "Jagged",
-    "find_nonfinite",
     "flat_columns",
     "open_events",
     "to_events",

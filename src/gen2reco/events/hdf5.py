@@ -15,6 +15,7 @@ import numpy as np
 from gen2reco.errors import EventFileError
 from gen2reco.events.layout import Column, Columns, Jagged
 from gen2reco.events.reader import Reader, guarded, reading
+from gen2reco.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,11 +31,9 @@ class Hdf5Reader(Reader):
     format = "hdf5"
 
     def __init__(self, path: Path, tree: str) -> None:
-        try:
-            import h5py  # noqa: PLC0415  (an extra: needed for this format alone)
-        except ImportError as error:
-            message = "reading HDF5 needs h5py; install it with: pip install 'gen2reco[hdf5]'"
-            raise EventFileError(message, file=str(path)) from error
+        require("hdf5", f"file {path}: reading HDF5")
+        import h5py  # noqa: PLC0415  (an extra: needed for this format alone)
+
         self._path = path
         with reading(path, _WHAT):
             self._file = h5py.File(path, "r")

@@ -8,14 +8,16 @@ collection `Muon`, plain columns that share a prefix make one record per event (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
 
-from gen2reco.errors import EventFileError, nearest
+from gen2reco.errors import EventFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,38 +231,3 @@ def _numbers(layout: Any, name: str, file: str) -> np.ndarray:
             return numbers
     message = f"it holds {layout.form.type}; a number, or one list of numbers per event, is needed"
     raise EventFileError(message, file=file, branch=name)
-
-
-def find_nonfinite(
-    events: ak.Array | Mapping[str, Column], columns: Iterable[str] | None = None
-) -> tuple[str, int] | None:
-    """Find the first NaN or infinity.
-
-    Args:
-        events: awkward events or flat columns.
-        columns: flat names to look at; all by default.
-
-    Returns:
-        Name of the first column that holds one and the number of the event, or None.
-
-    Raises:
-        EventFileError: a name that is not among the columns.
-    """
-    flat = dict(events) if isinstance(events, Mapping) else flat_columns(events)
-    for name in flat if columns is None else columns:
-        if name not in flat:
-            raise EventFileError(f"there is no such column.{nearest(name, flat)}", branch=name)
-        column = flat[name]
-        numbers = column.content if isinstance(column, Jagged) else column
-        if numbers.dtype.kind != "f":
-            continue
-        bad = np.flatnonzero(~np.isfinite(numbers))
-        if len(bad):
-            position = int(bad[0])
-            row = (
-                int(np.searchsorted(column.offsets, position, side="right")) - 1
-                if isinstance(column, Jagged)
-                else position
-            )
-            return name, row
-    return None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from gen2reco.errors import StudyError
 from gen2reco.features import transform
@@ -112,25 +111,12 @@ class Asinh(Transform):
         return (values - like(values, self.centre)) / like(values, self.width)
 
 
-class LogitOptions(transform.Options):
-    """Where a bounded quantity begins and ends, in its own unit."""
-
-    low: float = Field(0.0, allow_inf_nan=False)
-    high: float = Field(1.0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> LogitOptions:
-        if not self.low < self.high:
-            raise ValueError(f"low ({self.low:g}) must lie below high ({self.high:g})")
-        return self
-
-
 @dataclass(frozen=True)
 class Logit(Transform):
     """log((x - low) / (high - x)), for quantities between bounds; these become point masses."""
 
     kind: ClassVar[str] = "logit"
-    Options: ClassVar[type[transform.Options]] = LogitOptions
+    Options: ClassVar[type[transform.Options]] = transform.Bounds
     low: float
     high: float
 

@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     Given = Mapping[str, Array]
 
 
-class SaturateOptions(transform.Options):
-    """The bounds, in the unit of the values."""
-
-    low: float = Field(0.0, allow_inf_nan=False)
-    high: float = Field(1.0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> SaturateOptions:
-        if not self.low < self.high:
-            raise ValueError(f"low ({self.low:g}) must lie below high ({self.high:g})")
-        return self
-
-
 @dataclass(frozen=True)
 class Saturate(Transform):
     """Values beyond a bound count as the bound, on the way to the model and on the way back.
@@ -44,7 +31,7 @@ class Saturate(Transform):
     """
 
     kind: ClassVar[str] = "saturate"
-    Options: ClassVar[type[transform.Options]] = SaturateOptions
+    Options: ClassVar[type[transform.Options]] = transform.Bounds
     low: float
     high: float
 

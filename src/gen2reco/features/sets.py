@@ -7,7 +7,7 @@ Three representations; columns go slot by slot, [jets, size x fields]:
 - `relative`: log pt, eta and phi relative to the axis of the GEN jet, each standardised, and five
   columns of which one is 1, the type; an empty slot is all 0.
 - `cartesian`: px, py, pz, each standardised; an empty slot is a particle without momentum. It
-  knows no types: decoded particles are charged if ever so many of training are.
+  knows no types: decoded particles have pdgId and charge 0.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class SetFeatures:
         representation: what the columns are.
         moments: mean and deviation of each standardised column, [fields, 2], by side.
         ranges: training distribution of the GEN jet's sum of pt and mean eta.
-        combinations: empty; there are no discrete columns.
+        findings: empty; columns of sets are neither copies nor constants.
+        standardize: always on, where the representation standardises.
+        levels: always off: no column is discrete.
     """
 
     part: str

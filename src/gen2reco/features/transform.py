@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,19 @@ class Options(BaseModel):
     """Settings of a kind of transform in a study file: frozen, unknown ones refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bounds(Options):
+    """Where a quantity begins and ends, in its own unit."""
+
+    low: float = Field(0.0, allow_inf_nan=False)
+    high: float = Field(1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Bounds:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must lie below high ({self.high:g})")
+        return self
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ from gen2reco.models.nn.set_networks import (
 )
 from gen2reco.models.nn.set_numbers import Limits, grow, in_units, shrink
 from gen2reco.models.nn.set_tokens import OF_JET, OF_TOKEN, Tokens, buckets, neighbours, padded
-from gen2reco.models.nn.slots import FIELDS, in_slots
+from gen2reco.models.nn.slots import in_slots, out_of_slots
 from gen2reco.models.nn.threads import over_blocks
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 
@@ -131,7 +131,9 @@ class SetFlowMatching(Model):
         They are -log p of outcomes that are unknown at a random moment of drawing them, -log p of
         Laplace distributions of that location and width, and the squared error of the velocity.
         """
-        gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
+        gen, reco = (
+            Particles.of(out_of_slots(side, self.slots)) for side in (batch.condition, batch.target)
+        )
         tokens = Tokens(gen)
         seen = Matched.of(gen, reco, tokens.gen.axis)
         numbers = used(seen.outcome)
@@ -171,7 +173,7 @@ class SetFlowMatching(Model):
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return constituents [jets, slots x 5], those of highest pt if there are too many."""
-        fields = self._fields(condition)
+        fields = out_of_slots(condition, self.slots)
         gen = Particles.of(fields)
         tokens, (normals, uniforms) = Tokens(gen), self._draws(noise)
         outcome = np.zeros(len(gen.jet), np.int64)
@@ -242,9 +244,6 @@ class SetFlowMatching(Model):
         about, where, decay, energies, group = (in_rows(side, index, device) for side in sides)
         there = torch.from_numpy(filled).to(device)
         return Padded(about, where, decay, energies, group, there)
-
-    def _fields(self, side: Tensor) -> NDArray[np.float32]:
-        return side.detach().cpu().numpy().reshape(len(side), self.slots, FIELDS)
 
 
 def _particles(gen: Particles, outcome: Index, values: Numbers) -> tuple[Made, Made]:

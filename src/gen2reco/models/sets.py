@@ -38,7 +38,7 @@ from gen2reco.models.nn.jet_refusal import ATTEMPTS, Refusal
 from gen2reco.models.nn.jet_response import Draws
 from gen2reco.models.nn.jet_simulation import simulate
 from gen2reco.models.nn.jet_steps import STEPS, Steps
-from gen2reco.models.nn.slots import FIELDS, in_slots
+from gen2reco.models.nn.slots import FIELDS, in_slots, out_of_slots
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape
 
 if TYPE_CHECKING:
@@ -160,12 +160,14 @@ class Sets(Model):
 
     def _sides(self, batch: Batch) -> tuple[Particles, Particles]:
         """Return GEN and RECO particles."""
-        gen, reco = (Particles.of(self._fields(side)) for side in (batch.condition, batch.target))
+        gen, reco = (
+            Particles.of(out_of_slots(side, self.slots)) for side in (batch.condition, batch.target)
+        )
         return gen, reco
 
     def sample(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Return constituents [jets, slots x 5], those of highest pt if there are too many."""
-        fields, numbers = self._fields(condition), noise.detach().cpu().numpy()
+        fields, numbers = out_of_slots(condition, self.slots), noise.detach().cpu().numpy()
         normal, uniform = np.split(numbers, [self.noise.normal], axis=1)
         out = np.zeros((len(fields), self.slots, FIELDS), np.float32)
         rows, sizes = np.arange(len(fields)), self._sizes
@@ -202,6 +204,3 @@ class Sets(Model):
     def _steps(self) -> Steps:
         steps: Mapping[str, nn.Module] = dict(self.steps.items())
         return Steps(steps)
-
-    def _fields(self, side: Tensor) -> np.ndarray:
-        return side.detach().cpu().numpy().reshape(len(side), self.slots, FIELDS)

@@ -27,7 +27,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gen2reco.models.nn.posteriors import Carried, Copula, Normal, network, uniform_of
+from gen2reco.models.nn.layers import network
+from gen2reco.models.nn.posteriors import Carried, Copula, Normal, uniform_of
 from gen2reco.models.protocol import Batch, Model, ModelConfig, Noise, Shape, weighted_mean
 
 if TYPE_CHECKING:

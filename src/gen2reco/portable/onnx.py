@@ -35,15 +35,8 @@ def write_onnx(chain: PartChain, path: Path, facts: Mapping[str, Any]) -> None:
         facts: what goes into the model's metadata under `gen2reco`, as JSON.
 
     Raises:
-        EmulatorError: the packages of the extra `onnx` are not installed, or an operation of this
-            family has no counterpart.
+        EmulatorError: an operation of this family has no counterpart.
     """
-    try:
-        import onnxscript  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise EmulatorError(
-            f"--format onnx needs {error.name}: pip install 'gen2reco[onnx]'"
-        ) from None
     program = captured(chain)
     with quiet():
         try:

@@ -48,11 +48,6 @@ def _recipe(name: str, stored: frozenset[str]) -> Recipe | None:
     return recipe
 
 
-def has_field(thing: Thing, name: str) -> bool:
-    """Return whether a field is stored or can be derived."""
-    return name in thing.known or _recipe(name, frozenset(thing.known)) is not None
-
-
 def field(thing: Thing, name: str) -> Value | None:
     """Return a field, stored or derived; None where there is none."""
     if name not in thing.kept:

@@ -69,7 +69,7 @@ def jet_features(pt: Array, eta: Array, phi: Array, radius: float = RADIUS) -> d
 
 
 def turn(angle: Array) -> Numbers:
-    """Return angles brought into [-pi, pi)."""
+    """Return angles brought into [-pi, pi]; the upper end is reached by rounding alone."""
     return np.mod(angle + np.pi, 2.0 * np.pi) - np.pi
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from gen2reco.extras import require
 from gen2reco.training.checkpoint import BOARD, LOG, make_room
 from gen2reco.training.history import JsonLines, TensorBoard
 from gen2reco.training.loop import Run
@@ -71,8 +72,11 @@ def fit(
     Raises:
         TrainingError: no rows, rows that do not suit the model, a loss that is not finite, no such
             device, or a checkpoint of another fit.
+        MissingExtraError: TensorBoard is not installed.
         OutputExistsError: the folder holds a fit and neither `resume` nor `overwrite` is set.
     """
+    if tensorboard:
+        require("tensorboard", "writing TensorBoard logs")
     run = Run(model, train, validation, settings, member=member, repeats=repeats, shared=shared)
     run.folder, run.monitor = folder, monitor
     run.progress = progress if run.group.first else None

@@ -6,8 +6,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gen2reco.errors import TrainingError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -117,20 +115,11 @@ class JsonLines:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard; needs the extra `gen2reco[tensorboard]`.
-
-    Raises:
-        TrainingError: TensorBoard is not installed.
-    """
+    """Scalars for TensorBoard; needs the extra `gen2reco[tensorboard]`."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise TrainingError(
-                f"TensorBoard is not available ({error}); "
-                "install it with: pip install 'gen2reco[tensorboard]'"
-            ) from error
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (an extra)
+
         self._make: Callable[..., Any] = SummaryWriter
         self._folder = folder
         self._writer: Any = None

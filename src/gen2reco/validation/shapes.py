@@ -136,11 +136,11 @@ def picture(name: str, label: str, full: Sample, fast: Sample, edges: Reals) -> 
         return None
     weight = full.weight[rows_full]
     reco, emulated = full.quantities[name][rows_full], fast.quantities[name][rows_fast]
-    table, rho = _plane(reco, emulated, weight, edges)
+    table, rho = plane(reco, emulated, weight, edges)
     gen_table: tuple[tuple[float, ...], ...] = ()
     gen_rho = float("nan")
     if name in full.gen_quantities:
-        gen_table, gen_rho = _plane(reco, full.gen_quantities[name][rows_full], weight, edges)
+        gen_table, gen_rho = plane(reco, full.gen_quantities[name][rows_full], weight, edges)
     return Picture2D(
         name=name,
         label=label,
@@ -166,9 +166,10 @@ def _paired(first: Integers, second: Integers) -> tuple[Integers, Integers]:
     return rows_one[i], rows_two[j]
 
 
-def _plane(
+def plane(
     x: Reals, y: Reals, weight: Reals, edges: Reals
 ) -> tuple[tuple[tuple[float, ...], ...], float]:
+    """Weight in bins [x, y] and Spearman's coefficient, over the rows where both are finite."""
     there = np.isfinite(x) & np.isfinite(y)
     x, y, weight = x[there], y[there], weight[there]
     table = np.histogram2d(x, y, [edges, edges], weights=weight)[0]

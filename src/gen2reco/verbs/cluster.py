@@ -46,7 +46,7 @@ def run_on_cluster(
         progress: called with GEN events done and in all.
 
     Raises:
-        StudyError: dask is not installed, or there is no scheduler at this address.
+        StudyError: there is no scheduler at this address.
         WorkerError: the scheduler was lost, or a shard lost its worker again and again.
         Gen2RecoError: whatever a shard raised.
     """

@@ -19,12 +19,12 @@ from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.sets import WithJets, reco_columns, with_jets
 from gen2reco.rows.spaces import RECO
 from gen2reco.rows.splits import halves
+from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, as_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.in_common import (
-    IDS,
     common_quantities,
     refuse_one_sided,
     weight_column,

@@ -16,6 +16,7 @@ from gen2reco.emulator import load_emulator
 from gen2reco.emulator.reference import read_reference
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.extras import EXTRAS, require
 from gen2reco.portable.corrections import Drawn, as_correction, axes_of
 from gen2reco.portable.corrections import tables as binned_tables
 from gen2reco.portable.network import PRECISIONS, write_network
@@ -110,17 +111,9 @@ def export(
             feature's 68 % width in any row.
         StudyError: an unknown format or precision.
         OutputExistsError: the output exists and `overwrite` is off.
+        MissingExtraError: the packages of the format are not installed.
     """
-    if file_format not in FORMATS:
-        raise StudyError(
-            f"format must be one of {', '.join(FORMATS)}, not {file_format!r}."
-            f"{nearest(file_format, FORMATS)}"
-        )
-    if precision not in PRECISIONS:
-        raise StudyError(
-            f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}."
-            f"{nearest(precision, PRECISIONS)}"
-        )
+    _check(file_format, precision)
     path = Path(output)
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists; choose another --output or give --overwrite")
@@ -171,6 +164,22 @@ def export(
     return Exported(path, file_format, written, agreements)
 
 
+def _check(file_format: str, precision: str) -> None:
+    """Refuse a format or precision that is unknown, and a format whose packages are missing."""
+    if file_format not in FORMATS:
+        raise StudyError(
+            f"format must be one of {', '.join(FORMATS)}, not {file_format!r}."
+            f"{nearest(file_format, FORMATS)}"
+        )
+    if precision not in PRECISIONS:
+        raise StudyError(
+            f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}."
+            f"{nearest(precision, PRECISIONS)}"
+        )
+    if file_format in EXTRAS:
+        require(file_format, f"--format {file_format}")
+
+
 def _tables(
     emulator: Emulator,
     chosen: Sequence[TrainedPart],
@@ -180,12 +189,8 @@ def _tables(
     folder: Path,
 ) -> list[dict[str, Any]]:
     """Write efficiencies and responses as correctionlib's JSON and return what there is."""
-    try:
-        from correctionlib import CorrectionSet, schemav2  # noqa: PLC0415
-    except ImportError:
-        raise EmulatorError(
-            "--format correctionlib needs correctionlib: pip install 'gen2reco[correctionlib]'"
-        ) from None
+    from correctionlib import CorrectionSet, schemav2  # noqa: PLC0415  (an extra)
+
     study = emulator.study
     source = open_sample(files, study)
     pieces: dict[str, list[tuple[Table, dict[str, np.ndarray]]]] = {}

@@ -8,6 +8,7 @@ import numpy as np
 
 from gen2reco.errors import EventFileError
 from gen2reco.events.layout import flat_columns
+from gen2reco.rows.table import IDS
 from gen2reco.verbs.inputs import FLAGS
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from gen2reco.events import EventSource
 
-IDS = ("run", "luminosityBlock", "event")
 NOT_PHYSICS = (*IDS, "replica", "member", "weight", "genWeight", FLAGS)
 
 

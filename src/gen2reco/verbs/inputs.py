@@ -11,6 +11,7 @@ import numpy as np
 from gen2reco.errors import EventFileError, StudyError
 from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns
+from gen2reco.rows.table import IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,6 @@ LOOKED_AT = 1000
 """Events whose ids are compared; a file that has none of its own repeats them from the start."""
 FLAGS = "gen2reco_flags"
 """A column of every file that an emulator made."""
-_IDS = ("run", "luminosityBlock", "event")
 
 
 def open_sample(files: str | Path | Sequence[str | Path], study: Study) -> EventSource:
@@ -85,7 +85,7 @@ def refuse_repeated_events(source: EventSource, number: str = "") -> None:
     Raises:
         EventFileError: naming file, both events and what to do.
     """
-    own = (*_IDS, number) if number in source.columns else _IDS
+    own = (*IDS, number) if number in source.columns else IDS
     for chunk in source.chunks(LOOKED_AT, own, stop=LOOKED_AT):
         columns = flat_columns(chunk.events)
         ids = np.stack([np.asarray(columns[name], np.uint64) for name in own], axis=1)

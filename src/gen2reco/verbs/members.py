@@ -54,32 +54,26 @@ def fit_on_cluster(
         progress: receives the state of every fit as it goes.
 
     Raises:
-        StudyError: dask is not installed, or there is no scheduler at this address.
+        StudyError: there is no scheduler at this address.
         TrainingError: see `gen2reco.training.fit`; or a worker does not see the folder.
         WorkerError: the scheduler was lost, or a member lost its worker again and again.
     """
     folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     rows = folder / _ROWS
-    content = pickle.dumps([replace(one, tensorboard=False) for one in ensembles], protocol=5)
-    temporary = temporary_name(rows)
-    temporary.write_bytes(content)
-    temporary.replace(rows)
-    digest = hashlib.sha256(content).hexdigest()
-    del content
     # The longest first, so that the workers end together.
     jobs = sorted(
         ((k, number) for k, one in enumerate(ensembles) for number in range(one.settings.members)),
         key=lambda job: -_steps(ensembles[job[0]]),
     )
     attempts = folder / _ATTEMPTS
-    topic = f"gen2reco-{digest}"
 
     def told(event: tuple[float, Any]) -> None:
         if progress is not None:
             progress(Progress(**event[1]["progress"]))
 
     with cluster(scheduler, workers) as made:
+        digest = _handed_over(ensembles, rows)
+        topic = f"gen2reco-{digest}"
         made.client.subscribe_topic(topic, told)
         try:
             tasks = ((str(rows), digest, str(attempts), topic, *job) for job in jobs)
@@ -90,6 +84,16 @@ def fit_on_cluster(
         finally:
             with contextlib.suppress(Exception):
                 made.client.unsubscribe_topic(topic)
+
+
+def _handed_over(ensembles: Sequence[Ensemble], rows: Path) -> str:
+    """Write what is fitted where the workers read it, and return its digest."""
+    content = pickle.dumps([replace(one, tensorboard=False) for one in ensembles], protocol=5)
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(rows)
+    temporary.write_bytes(content)
+    temporary.replace(rows)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _steps(ensemble: Ensemble) -> int:

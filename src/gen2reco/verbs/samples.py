@@ -144,6 +144,18 @@ def responses(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     }
 
 
+def response_values(
+    study: Study, events: awkward.Array
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """GEN and RECO value behind each response, by name, of events after the final selection."""
+    names = names_of(study, events)
+    passing = np.flatnonzero(names.mask(study.validation.select))
+    return {
+        name: (_values(names, response.gen)[passing], _values(names, response.reco)[passing])
+        for name, response in study.validation.responses.items()
+    }
+
+
 def relative(reco: np.ndarray, gen: np.ndarray, kind: str) -> np.ndarray:
     """Return RECO relative to GEN: a `ratio`, a `difference`, or the wrapped one of an `angle`."""
     with np.errstate(divide="ignore", invalid="ignore"):

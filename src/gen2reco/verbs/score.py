@@ -18,6 +18,7 @@ from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, folds, split
+from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of
 from gen2reco.validation.discrimination import Discrimination, discriminate, supervised
 from gen2reco.verbs.inputs import naming, open_sample, refuse_empty, refuse_input_as_output
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from gen2reco.events import EventSource
 
 SPLITS = ("auto", "test", "all")
-IDS = ("run", "luminosityBlock", "event")
 FOLDS = 5
 FEWEST = 50
 """Fewer events than this on a side tell nothing about a score."""

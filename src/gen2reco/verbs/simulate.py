@@ -10,6 +10,7 @@ from gen2reco.verbs.cluster import run_on_cluster
 from gen2reco.verbs.production import planned
 from gen2reco.verbs.shard import Simulation, make_shard, simulating
 from gen2reco.verbs.stream import CHUNK, stream
+from gen2reco.workers.cluster import check_scheduler
 
 __all__ = ["Simulation", "simulate"]
 
@@ -72,6 +73,7 @@ def simulate(
             `error`.
         EmulatorError: the emulator cannot be loaded, or has fewer members.
         StudyError: the study unfolds, generates without GEN, or there is no such scheduler.
+        MissingExtraError: a scheduler without dask.
         WorkerError: one of several processes was killed, or a scheduler was lost.
     """
     if shard and scheduler:
@@ -86,6 +88,7 @@ def simulate(
         "policy": policy,
     }
     if shard or scheduler:
+        check_scheduler(scheduler)
         number, of = numbers_of(shard) if shard else (-1, shards)
         emulator = simulating(model)
         manifest = planned(

@@ -15,7 +15,7 @@ from gen2reco.emulator import Emulator
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.verbs.cluster import loaded
 from gen2reco.verbs.judged import ranges
-from gen2reco.workers.cluster import LOCAL, cluster, one_at_a_time
+from gen2reco.workers.cluster import LOCAL, check_scheduler, cluster, one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 
 def check_streamed(scheduler: str, stream: int, workers: int) -> None:
-    """Refuse what cannot be streamed: a scheduler without a stream, workers without a cluster here.
+    """Refuse a scheduler without a stream, workers without a cluster here, or what cannot be used.
 
     Raises:
-        StudyError: saying what to give.
+        StudyError: nothing to stream or less, no scheduler at this address, or no cluster whose
+            workers these are.
+        MissingExtraError: dask is not installed.
     """
     if stream < 0:
         raise StudyError(f"stream is a number of events, or 0 for all in memory, not {stream}")
@@ -42,6 +44,7 @@ def check_streamed(scheduler: str, stream: int, workers: int) -> None:
             "a scheduler reads what is streamed: say with --stream how many events the rest of the"
             " report is about"
         )
+    check_scheduler(scheduler)
 
 
 @contextmanager

@@ -19,12 +19,14 @@ from gen2reco.emulator import Emulator, TrainedPart, check_replaceable, save_emu
 from gen2reco.emulator.reference import write_reference
 from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.extras import require
 from gen2reco.study import Study, as_study
 from gen2reco.training import current_group, fit_ensembles
 from gen2reco.verbs.inputs import naming, open_sample
 from gen2reco.verbs.members import fit_on_cluster
 from gen2reco.verbs.preparing import advice_on, prepared_part
 from gen2reco.verbs.training_rows import bundled_sample, read_tables, reco_layout
+from gen2reco.workers.cluster import check_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,6 +132,7 @@ def train(
         TrainingError: no rows are left to learn from, or the fit fails.
         OutputExistsError: the emulator or its checkpoints exist, and neither `resume` nor
             `overwrite` is given.
+        MissingExtraError: TensorBoard or dask is asked for and not installed.
         WorkerError: a scheduler was lost; `resume` goes on.
     """
     begin = time.perf_counter()
@@ -139,6 +142,9 @@ def train(
         raise TrainingError(
             "torchrun has started the processes already: leave out --workers and --scheduler"
         )
+    if tensorboard:
+        require("tensorboard", "--tensorboard")
+    check_scheduler(scheduler)
     rank = "" if group.first else f"-{group.rank}"
     scratch = output.with_name(f"{output.name}.training{rank}")
     study = as_study(study, dict(overrides or {}))

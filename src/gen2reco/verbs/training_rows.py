@@ -82,21 +82,23 @@ def read_tables(
             else Table.concatenate(gen, drain=True)
         )
         gen.clear()
-        tables[part.name] = _checked(table, study, source, group, known=reference is not None)
-    assert reference is not None
+        tables[part.name] = _checked(table, study, source, group)
+    if reference is None:
+        raise TrainingError(
+            f"no event of {source.label} has a row in every part, and an emulator keeps some that"
+            " do as its reference. Check `select` of the parts"
+        )
     return tables, reference
 
 
-def _checked(
-    table: Table, study: Study, source: EventSource, group: Group, *, known: bool
-) -> Table:
+def _checked(table: Table, study: Study, source: EventSource, group: Group) -> Table:
     """Return a table with what all processes dropped, if there is enough to learn from."""
     learned = group.objects(int(np.count_nonzero(split(table.keys, study.split) == TRAIN)))
     dropped: Counter[str] = Counter()
     for each in group.objects(dict(table.dropped)):
         dropped.update(each)
     table = replace(table, dropped=dict(dropped))
-    if sum(learned) < FEWEST_ROWS or not known:
+    if sum(learned) < FEWEST_ROWS:
         raise _too_few(sum(group.objects(len(table))), table, source)
     if not all(learned):
         raise TrainingError(

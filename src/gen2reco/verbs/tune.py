@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from ruamel.yaml import YAML
 
 from gen2reco import models
 from gen2reco.errors import OutputExistsError, StudyError, TrainingError
+from gen2reco.extras import require
 from gen2reco.study import Study, load_study
 from gen2reco.verbs.inputs import naming, open_sample, refuse_negative
 from gen2reco.verbs.train import fit_alone
@@ -199,10 +201,12 @@ def tune(
         StudyError: the study, a setting or a range is wrong, it has several parts, or the journal
             is of a search with other `repeats`.
         OutputExistsError: the folder has a journal and `resume` is off.
-        TrainingError: Optuna is not installed, or no trial came to its end.
+        TrainingError: no trial came to its end.
+        MissingExtraError: Optuna is not installed.
     """
     begin = time.perf_counter()
-    optuna = _optuna()
+    require("tune", "tune")
+    optuna: Any = import_module("optuna")
     output = Path(output)
     refuse_negative(seed)
     if (output / JOURNAL).exists() and not resume:
@@ -336,13 +340,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _optuna() -> Any:
-    try:
-        import optuna  # noqa: PLC0415
-    except ImportError as error:
-        raise TrainingError(
-            f"Optuna is not available ({error}); install it with: pip install 'gen2reco[tune]'"
-        ) from error
-    return optuna

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.errors import StudyError, nearest
 from gen2reco.events import write_events
+from gen2reco.rows.table import IDS
 from gen2reco.validation import Report, render
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import outside_domain
@@ -166,7 +167,7 @@ def validate(
             pages[part.name] = run.part(part)
     if not (whole or pages):
         raise StudyError(f"nothing can be judged: {' '.join(left_out)}")
-    if whole and study.direction == "simulate" and emulator.unfolds:
+    if whole:
         pages |= run.way_back()
     first = run.events(left_out) if whole else next(iter(pages.values()))
     say("drawing the report")
@@ -179,6 +180,7 @@ def validate(
         parts=pages if whole else {},
         sets=first.sets,
         streamed=streamed,
+        transport=first.transport,
     )
 
     def write(folder: Path) -> None:
@@ -196,7 +198,7 @@ def _provenance(run: Judging, test_only: bool) -> dict[str, Any]:
     study, known = emulator.study, emulator.provenance
     made = emulator.simulate_chunk(judged.events, seed=run.seed, policy="error").events
     written = {collection for part in study.parts for collection in part.output}
-    reco = [name for name in made.fields if name in {*written, "run", "luminosityBlock", "event"}]
+    reco = [name for name in made.fields if name in {*written, *IDS}]
     with tempfile.TemporaryDirectory() as scratch:
         stored = Path(scratch) / "reco.parquet"
         write_events(stored, [made[reco]])

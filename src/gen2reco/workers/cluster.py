@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gen2reco.errors import StudyError, WorkerError
+from gen2reco.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -171,22 +172,39 @@ def cluster(scheduler: str, workers: int) -> Iterator[Cluster]:
         workers: processes of a local cluster.
 
     Raises:
-        StudyError: dask is not installed, or there is no scheduler at this address.
+        MissingExtraError: dask is not installed.
+        StudyError: there is no scheduler at this address.
     """
-    try:
-        distributed = _distributed()
-    except ImportError:
-        raise StudyError("--scheduler needs dask: pip install 'gen2reco[dask]'") from None
+    require("dask", "--scheduler")
     if scheduler != LOCAL:
-        try:
-            client = distributed.Client(scheduler)
-        except (OSError, ValueError) as error:
-            raise StudyError(f"there is no scheduler at {scheduler!r}: {error}") from error
-        with client:
+        with _connected(scheduler) as client:
             yield Cluster(client)
         return
-    with local_cluster(workers) as made, distributed.Client(made) as client:
+    with local_cluster(workers) as made, _distributed().Client(made) as client:
         yield Cluster(client, workers)
+
+
+def check_scheduler(scheduler: str) -> None:
+    """Refuse a scheduler that cannot be used, before anything is read or written for it.
+
+    Args:
+        scheduler: its address, `local`, or empty for none.
+
+    Raises:
+        MissingExtraError: dask is not installed.
+        StudyError: there is no scheduler at this address.
+    """
+    if scheduler:
+        require("dask", "--scheduler")
+        if scheduler != LOCAL:
+            _connected(scheduler).close()
+
+
+def _connected(scheduler: str) -> Any:
+    try:
+        return _distributed().Client(scheduler)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"there is no scheduler at {scheduler!r}: {error}") from error
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def one_hot(kind: Index) -> Numbers:
 
 
 def turn_back(angle: Numbers) -> Numbers:
-    """Return angles brought into [-pi, pi)."""
+    """Return angles brought into [-pi, pi]; the upper end is reached by rounding alone."""
     return np.asarray(np.mod(angle + np.pi, 2.0 * np.pi) - np.pi)
 
 

@@ -10,7 +10,6 @@ their law (the divergence of a variational bound, in nats):
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Literal
 
@@ -187,11 +186,3 @@ def uniform_of(normal: Tensor) -> Tensor:
     """Return standard normal numbers as uniform ones, inside (0, 1)."""
     uniform: Tensor = torch.special.ndtr(normal)
     return uniform.clamp(EDGE, 1.0 - EDGE)
-
-
-def network(widths: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
-    """Return linear layers with an activation after each but the last."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
-    return nn.Sequential(*layers[:-1])

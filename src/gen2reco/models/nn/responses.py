@@ -6,7 +6,6 @@ Each takes momenta [rows, particles in, 4] and noise [rows, `noise`] and gives m
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gen2reco.models.nn.layers import network
 from gen2reco.models.nn.momenta import (
     LEAST,
     Particle,
@@ -38,14 +38,6 @@ SMALL = 1e-3
 """Largest weight of a fresh last layer."""
 SOFT = 1.0
 """Width in GeV over which a threshold acts."""
-
-
-def network(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
-    """Return linear layers with an activation after each but the last."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
-    return nn.Sequential(*layers[:-1])
 
 
 class Direct(nn.Module):

@@ -1,4 +1,4 @@
-"""From the particles of some jets, one after the other, back to padded jets."""
+"""Padded jets and their constituents, and from particles, one after the other, back to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gen2reco.rows.clustering import in_hardest_jet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     Numbers = NDArray[np.float64]
     Index = NDArray[np.int64]
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 FIELDS = 5
 """Of a constituent: pt, eta, phi, pdgId, charge."""
+
+
+def out_of_slots(side: Tensor, slots: int) -> NDArray[np.float32]:
+    """Return padded jets [jets, slots x FIELDS] as constituents [jets, slots, FIELDS]."""
+    return np.asarray(side.detach().cpu().numpy().reshape(len(side), slots, FIELDS))
 
 
 def in_slots(made: Made, jets: int, slots: int, radius: float | None = None) -> NDArray[np.float32]:
