@@ -241,7 +241,7 @@ def test_bytes_that_are_no_text(tmp_path):
 def test_a_study_that_is_not_there(tmp_path):
     with pytest.raises(StudyError, match=r"no study file wjett.*Did you mean 'wjet'"):
         load_study("wjett")
-    with pytest.raises(StudyError, match="no study file"):
+    with pytest.raises(StudyError, match="is a folder; name the YAML file of the study in it"):
         load_study(tmp_path)
 
 

@@ -36,7 +36,9 @@ from gen2reco.errors import (
 from gen2reco.events import Jagged, to_events
 from gen2reco.events.parquet import ParquetWriter
 from gen2reco.study import Study
+from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.report_folder import place_report
+from gen2reco.verbs.reweight import reweight
 from gen2reco.verbs.training_rows import read_tables
 
 
@@ -164,6 +166,7 @@ class TestOptions:
 
     def test_negative_seeds(self, small_emulator, tmp_path):
         for verb in (
+            lambda: simulate(small_emulator, "no_file.parquet", tmp_path / "reco.parquet", seed=-1),
             lambda: validate(small_emulator, "no_file.parquet", tmp_path / "report", seed=-1),
             lambda: compare("no_file.parquet", "no_file.parquet", tmp_path / "report", seed=-1),
         ):
@@ -182,8 +185,39 @@ class TestOptions:
         with pytest.raises(StudyError, match=r"'study' and 'expressions'"):
             schema("x")
 
+    def test_columns_that_the_emulator_writes_are_not_kept(
+        self, small_emulator, gen_file, tmp_path
+    ):
+        with pytest.raises(EventFileError, match=r"writes Jet itself, so that Jet_pt of the input"):
+            simulate(small_emulator, gen_file, tmp_path / "reco.parquet", keep=["Jet_*"])
+
+    def test_the_simulation_that_does_not_fit_is_named(self, table, tmp_path):
+        data = stored(tmp_path, table, "data.parquet")
+        lacking = stored(tmp_path, table.drop_columns(["GenPart_isPrompt"]), "simulation.parquet")
+        for verb in (remove_prior, reweight):
+            with pytest.raises(StudyError, match=r"simulation\.parquet: the study does .*isPrompt"):
+                verb("wjet-unfold", data, lacking, tmp_path / "made.parquet")
+
+    def test_what_is_no_study_file(self, gen_file, tmp_path):
+        (tmp_path / "std.yaml").touch()
+        with pytest.raises(StudyError, match=r"stdd\.yaml\. Did you mean '.*std\.yaml'\?$"):
+            load_study(tmp_path / "stdd.yaml")
+        with pytest.raises(StudyError, match="is a folder; name the YAML file"):
+            load_study(tmp_path)
+        with pytest.raises(StudyError, match=r"gen\.parquet cannot be read as YAML: it is no text"):
+            load_study(gen_file)
+
 
 class TestPlaces:
+    def test_nothing_is_made_in_a_file(self, small_emulator, gen_file, tmp_path):
+        (tmp_path / "mk.py").touch()
+        for verb in (
+            lambda: train("wjet", gen_file, tmp_path / "mk.py" / "model"),
+            lambda: validate(small_emulator, gen_file, tmp_path / "mk.py" / "report"),
+        ):
+            with pytest.raises(OutputExistsError, match=r"mk\.py is a file, so that"):
+                verb()
+
     def test_an_input_is_not_written_over(self, small_emulator, table, tmp_path):
         path = stored(tmp_path, table)
         before = path.read_bytes()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gen2reco.cli.options import AsJson, Output, Overwrite, Scheduler
+from gen2reco.cli.options import AsJson, Output, Overwrite, Scheduler, Tree
 from gen2reco.cli.output import overrides, say, show
 from gen2reco.errors import StudyError
 
@@ -18,12 +18,13 @@ def init(
     output: Annotated[
         str, typer.Option("--output", "-o", help="Study file to write; - for standard output.")
     ] = "-",
+    tree: Tree = "",
     overwrite: Overwrite = False,
 ) -> None:
     """Look into a file of events and write a commented study to start from."""
     from gen2reco.verbs.init import init as run  # noqa: PLC0415
 
-    text = run(sample, None if output == "-" else output, overwrite=overwrite)
+    text = run(sample, None if output == "-" else output, tree=tree, overwrite=overwrite)
     if output == "-":
         typer.echo(text, nl=False)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gen2reco.cli.options import AsJson
+from gen2reco.cli.options import AsJson, Tree
 from gen2reco.cli.output import show
 
 CHECK_FAILED = 9
@@ -19,12 +19,13 @@ def info(
     check: Annotated[
         bool, typer.Option("--check", help="Reproduce the emulator's reference events here.")
     ] = False,
+    tree: Tree = "",
     as_json: AsJson = False,
 ) -> None:
     """Say what an emulator or a file of events holds."""
     from gen2reco.verbs.info import info as run  # noqa: PLC0415
 
-    result = run(path, check=check)
+    result = run(path, check=check, tree=tree)
     show(result, as_json)
     if result.failed:
         raise typer.Exit(CHECK_FAILED)

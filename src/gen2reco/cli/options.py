@@ -33,6 +33,10 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output.")
 ]
 Seed = Annotated[int, typer.Option("--seed", "-s", min=0, help="Seed of all random numbers.")]
+Tree = Annotated[
+    str,
+    typer.Option(help="Tree or RNTuple of the events; default: Events, or the only one."),
+]
 Quick = Annotated[
     bool,
     typer.Option("--quick", help="Fewer repetitions for errors and nulls; the report says so."),

@@ -29,7 +29,13 @@ from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
-from gen2reco.events.publish import flush, refuse_foreign, remove_stale, temporary_name
+from gen2reco.events.publish import (
+    flush,
+    refuse_below_file,
+    refuse_foreign,
+    remove_stale,
+    temporary_name,
+)
 from gen2reco.features import PartFeatures, features_from_state
 from gen2reco.models.protocol import Shape
 from gen2reco.study import Study, shipped_studies
@@ -132,8 +138,10 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
     """Refuse a place where something is that must not be replaced.
 
     Raises:
-        OutputExistsError: there is something and `overwrite` is off, or it is no emulator.
+        OutputExistsError: there is something and `overwrite` is off, or it is no emulator, or it
+            would lie in a file.
     """
+    refuse_below_file(path)
     if not os.path.lexists(path):
         return
     if not overwrite:

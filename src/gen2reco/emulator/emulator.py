@@ -17,6 +17,7 @@ from gen2reco.events.layout import flat_columns
 from gen2reco.models.backward import Backward
 from gen2reco.rng import noise
 from gen2reco.rows.tables import columns_needed
+from gen2reco.study import OF_EVENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,14 +147,15 @@ class Emulator:
 
         Raises:
             StudyError: the file lacks a column that the study needs.
-            EventFileError: nothing in the file matches an entry of `keep`.
+            EventFileError: nothing in the file matches an entry of `keep`, or the emulator writes
+                that collection.
         """
         needed: dict[str, None] = {}
         for trained in self.parts:
             needed |= dict.fromkeys(
                 columns_needed(self.study, trained.part, available, targets=False)
             )
-        needed |= dict.fromkeys(kept_columns(keep, available.columns))
+        needed |= dict.fromkeys(self._kept(keep, available.columns))
         if self.study.input.weight:
             needed[self.study.input.weight] = None
         return list(needed)
@@ -205,7 +207,7 @@ class Emulator:
         """
         self.check_options(oversample=oversample, members=members, policy=policy)
         keep = [*self.numbers, *keep]
-        keep = kept_columns(keep, list(flat_columns(events))) if keep else ()
+        keep = self._kept(keep, list(flat_columns(events))) if keep else ()
         chunk = Chunk(self, events, seed=seed, policy=policy, where=where, first=first)
         numbers = [(member, replica) for member in range(members) for replica in range(oversample)]
         copies = [Copy(*which, *chunk.simulate(*which)) for which in numbers]
@@ -260,6 +262,19 @@ class Emulator:
             replica=replica,
         )
         return trained.features.decode_target(sample_rows(model, encoded, numbers), table)
+
+    def _kept(self, keep: Sequence[str], columns: Sequence[str]) -> list[str]:
+        kept = kept_columns(keep, columns)
+        written = {name for part in self.study.parts for name in part.output}
+        written -= {*self.layout.singletons, OF_EVENT}
+        for name in kept:
+            collection = name.partition("_")[0]
+            if collection in written:
+                raise EventFileError(
+                    f"the emulator writes {collection} itself, so that {name} of the input cannot"
+                    " be kept beside it; --keep is for other columns"
+                )
+        return kept
 
     def check_options(self, *, oversample: int, members: int, policy: str) -> None:
         """Refuse options that `simulate` does not take.

@@ -42,6 +42,7 @@ class EventFile:
     Attributes:
         path: where it is.
         format: "parquet", "nanoaod", "rntuple", "delphes" or "hdf5".
+        tree: the tree, RNTuple or group with the events; "" where there is none.
         entries: number of events.
         columns: flat name -> whether it is a list per event.
         unusable: flat name -> what it holds instead of numbers or one list of numbers per event.
@@ -52,6 +53,7 @@ class EventFile:
     entries: int
     columns: Mapping[str, bool] = field(repr=False)
     unusable: Mapping[str, str] = field(repr=False)
+    tree: str = ""
 
     @cached_property
     def _sha256(self) -> str:

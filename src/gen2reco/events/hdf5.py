@@ -41,8 +41,11 @@ class Hdf5Reader(Reader):
         self._offsets: dict[str, Any] = {}
         with reading(path, _WHAT):
             self._file = h5py.File(path, "r")
-            group = self._file.get(tree)
-            group = group if isinstance(group, h5py.Group) else self._file
+            group = self._file.get(tree or "Events")
+            if isinstance(group, h5py.Group):
+                self.tree = tree or "Events"
+            else:
+                group = self._file
             self._describe(
                 {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
             )

@@ -15,7 +15,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from gen2reco.errors import OutputExistsError
+from gen2reco.errors import EventFileError, OutputExistsError
 
 _ENDING = ".part"
 _NAME = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-\d+\.part")
@@ -38,6 +38,19 @@ def remove_stale(folder: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
+def refuse_below_file(path: Path) -> None:
+    """Refuse a folder to be made in what is a file.
+
+    Raises:
+        OutputExistsError: naming both.
+    """
+    for above in path.parents:
+        if os.path.lexists(above):
+            if not above.is_dir():
+                raise OutputExistsError(f"{above} is a file, so that {path} cannot be made in it")
+            return
+
+
 def refuse_foreign(path: Path, mark: str, what: str) -> None:
     """Refuse to replace something that gen2reco has not made.
 
@@ -56,6 +69,21 @@ def refuse_foreign(path: Path, mark: str, what: str) -> None:
     if os.path.lexists(path):
         message = f"{path} is there and is not {what}, so it is not replaced; choose another name"
         raise OutputExistsError(message)
+
+
+def refuse_place(path: Path) -> None:
+    """Refuse a place where no file can be: its folder is missing, or it is a folder or a device.
+
+    Raises:
+        EventFileError: naming the file and what to do.
+    """
+    if not path.parent.is_dir():
+        raise EventFileError("the folder of this file is not there; make it first", file=str(path))
+    if path.is_dir():
+        raise EventFileError("this is a folder; name a file in it", file=str(path))
+    if path.exists() and not path.is_file():
+        message = "this is a device, a pipe or a socket and is not replaced; choose another name"
+        raise EventFileError(message, file=str(path))
 
 
 def refuse_existing(path: Path) -> None:

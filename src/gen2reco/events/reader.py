@@ -27,12 +27,14 @@ class Reader(ABC):
         entries: number of events.
         columns: flat NanoAOD-style name -> whether it is a list per event.
         unusable: flat name -> what it holds instead of numbers or one list of numbers per event.
+        tree: name of the tree, RNTuple or group that is read; "" where there is none.
     """
 
     format: str
     entries: int
     columns: dict[str, bool]
     unusable: dict[str, str]
+    tree: str = ""
 
     @abstractmethod
     def read(self, columns: Sequence[str], start: int, stop: int, piece: int) -> Iterator[Columns]:

@@ -258,7 +258,8 @@ def open_events(
 
     Args:
         paths: files or patterns; the files of a pattern are sorted.
-        tree: tree, RNTuple or HDF5 group with the events; a `Delphes` tree is found by itself.
+        tree: tree, RNTuple or HDF5 group with the events; a `Delphes` tree is found by itself. "":
+            `Events`, or the only tree with events.
         units: "GeV" or "MeV": unit of momenta, energies and masses in the files; see
             `units.MOMENTUM_LIKE`.
 
@@ -272,6 +273,13 @@ def open_events(
     for path in find_files([paths] if isinstance(paths, str | Path) else paths):
         with open_reader(path, tree) as reader:
             files.append(
-                EventFile(path, reader.format, reader.entries, reader.columns, reader.unusable)
+                EventFile(
+                    path,
+                    reader.format,
+                    reader.entries,
+                    reader.columns,
+                    reader.unusable,
+                    reader.tree,
+                )
             )
     return EventSource(files, tree=tree, units=units)

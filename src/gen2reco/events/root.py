@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WHAT = "ROOT"
+_EVENTS = "Events"
+_NOT_EVENTS = ("Runs", "LuminosityBlocks", "MetaData", "ParameterSets")
+"""Trees of NanoAOD beside `Events`."""
 _TREES = ("TTree", "TChain", "TNtuple", "TNtupleD")
 _RNTUPLES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 
 
 def open_root(path: Path, tree: str) -> TreeReader | RNTupleReader:
     """Open the tree or RNTuple of that name; without one, the `Delphes` tree if there is one.
+
+    "" stands for `Events`, or for the only one that holds events.
 
     Raises:
         EventFileError: the file is damaged or has no such tree (the message names those it has).
@@ -45,7 +50,9 @@ def open_root(path: Path, tree: str) -> TreeReader | RNTupleReader:
     try:
         with reading(path, _WHAT):
             name, is_rntuple = _choose(file, tree, path)
-            return (RNTupleReader if is_rntuple else TreeReader)(path, file, file[name])
+            reader = (RNTupleReader if is_rntuple else TreeReader)(path, file, file[name])
+            reader.tree = name
+            return reader
     except BaseException:
         file.close()
         raise
@@ -55,10 +62,19 @@ def _choose(file: Any, tree: str, path: Path) -> tuple[str, bool]:
     """Name of what holds the events, and whether it is an RNTuple."""
     classes = {key.partition(";")[0]: kind for key, kind in file.classnames().items()}
     known = [key for key, kind in classes.items() if kind in _TREES + _RNTUPLES]
-    name = tree if tree in known else DELPHES_TREE
+    wanted = tree or _EVENTS
+    name = wanted if wanted in known else DELPHES_TREE
     if name not in known:
-        there = f"it has {', '.join(sorted(known))}" if known else "it has no tree at all"
-        message = f"there is no tree {tree!r}; {there}.{nearest(tree, known)}"
+        alone = [key for key in known if key not in _NOT_EVENTS]
+        if len(alone) == 1 and not tree:
+            return alone[0], classes[alone[0]] in _RNTUPLES
+        message = f"there is no tree {wanted!r}; it has no tree at all"
+        if known:
+            message = (
+                f"there is no tree {wanted!r}; it has {', '.join(sorted(known))}."
+                f"{nearest(wanted, known)} Name the tree of the events:"
+                f" `input: {{tree: {(alone or known)[0]}}}` in the study, --tree of info and init"
+            )
         raise EventFileError(message, file=str(path))
     return name, classes[name] in _RNTUPLES
 

@@ -25,7 +25,13 @@ from gen2reco.events.files import ID_TYPES, open_reader
 from gen2reco.events.formats import make_writer, output_format
 from gen2reco.events.generated import Generated
 from gen2reco.events.layout import Columns, flat_columns, part
-from gen2reco.events.publish import publish, refuse_existing, remove_stale, temporary_name
+from gen2reco.events.publish import (
+    publish,
+    refuse_existing,
+    refuse_place,
+    remove_stale,
+    temporary_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,17 +99,7 @@ class EventWriter:
             raise EventFileError(
                 f"a row group has at least 1 event, not {row_group}", file=str(path)
             )
-        if not self.path.parent.is_dir():
-            raise EventFileError(
-                "the folder of this file is not there; make it first", file=str(path)
-            )
-        if self.path.is_dir():
-            raise EventFileError("this is a folder; name a file in it", file=str(path))
-        if self.path.exists() and not self.path.is_file():
-            message = (
-                "this is a device, a pipe or a socket and is not replaced; choose another name"
-            )
-            raise EventFileError(message, file=str(path))
+        refuse_place(self.path)
         if not overwrite:
             refuse_existing(self.path)
         remove_stale(self.path.parent)

@@ -349,6 +349,14 @@ class Namespace:
         for column, why in self._store.unfit.items():
             if column == name or column.startswith(f"{name}_"):
                 parsed.fail(node, f"{name!r} cannot be used: {column} {why}")
+        for column in self._store.names:
+            if "_" in name and column.startswith(f"{name}_"):
+                prefix, _, field = column.partition("_")
+                parsed.fail(
+                    node,
+                    f"unknown name {name!r}: the name of a collection ends at the first `_`, so"
+                    f" that {column} is {field} of {prefix}; rename it, as {name.replace('_', '')}",
+                )
         hint = nearest(name, known) or nearest(name, self._store.names)
         parsed.fail(node, f"unknown name {name!r}: {place}.{hint}")
 

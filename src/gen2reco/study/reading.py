@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from gen2reco.errors import StudyError, nearest
 from gen2reco.study.mistakes import explain
@@ -68,7 +69,12 @@ def _read(path: Path) -> CommentedMap:
         mark = error.problem_mark or error.context_mark
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise StudyError(f"{where}: not valid YAML: {error.problem or error.context}") from error
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
+    except (ReaderError, UnicodeDecodeError) as error:
+        raise StudyError(
+            f"{path} cannot be read as YAML: it is no text. A study is named first, files of events"
+            " after it (--input of train)"
+        ) from error
+    except (YAMLError, OSError) as error:
         raise StudyError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(tree, CommentedMap):
         raise StudyError(f"{path} must hold a mapping with `name` and `parts`")
@@ -103,11 +109,13 @@ def _find(source: str | Path) -> Path:
     shipped = _SHIPPED / f"{source}.yaml"
     if path.suffix == "" and path.name == str(source) and shipped.is_file():
         return shipped
+    if path.is_dir():
+        raise StudyError(f"{source} is a folder; name the YAML file of the study in it")
     names = shipped_studies()
-    raise StudyError(
-        f"there is no study file {source}, and none of that name is shipped ({', '.join(names)})."
-        f"{nearest(path.stem, names)}"
-    )
+    beside = [str(path.parent / other.name) for other in path.parent.glob("*.y*ml")]
+    hint = nearest(str(path), beside, 1) or nearest(path.stem, names)
+    none = "" if path.suffix else f", and none of that name is shipped ({', '.join(names)})"
+    raise StudyError(f"there is no study file {source}{none}.{hint}")
 
 
 def _plain(node: Any) -> Any:

@@ -13,7 +13,7 @@ from gen2reco.validation.records import Metric
 from gen2reco.validation.results import CorrelationMatrix
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gen2reco.validation.columns import Flags, Integers, Reals
     from gen2reco.validation.resplits import Sides
@@ -25,14 +25,16 @@ LEAST_VARIED = 30
 """Rows in which a column differs from its most common value; a rare flag has fewer."""
 
 
-def correlation_matrix(table: Reals, weight: Reals, kind: Kind) -> Reals:
+def correlation_matrix(table: Reals, weight: Reals, kind: Kind, names: Sequence[str] = ()) -> Reals:
     """Weighted correlation coefficients between the columns of `table` [n, k]: [k, k].
+
+    `names` are those of the columns, for messages.
 
     Raises:
         SampleError: with negative weights a column has no positive variance.
     """
     columns = Ranker(table).ranks(weight) if kind == "spearman" else _centred(table, weight)
-    return _coefficients(columns, weight)
+    return _coefficients(columns, weight, names)
 
 
 def _centred(table: Reals, weight: Reals) -> Reals:
@@ -40,16 +42,17 @@ def _centred(table: Reals, weight: Reals) -> Reals:
     return np.ascontiguousarray((table - weight @ table / weight.sum()).T)
 
 
-def _coefficients(columns: Reals, weight: Reals) -> Reals:
+def _coefficients(columns: Reals, weight: Reals, names: Sequence[str]) -> Reals:
     """Weighted correlation coefficients of roughly centred columns [k, n]."""
     share = weight / weight.sum()
     mean = columns @ share
     covariance = (columns * share) @ columns.T - np.outer(mean, mean)
     variance = np.diag(covariance)
     if np.any(variance <= 0):
+        worst = int(np.argmin(variance))
         raise SampleError(
-            f"column {int(np.argmin(variance))} of a correlation matrix has no positive variance: "
-            "it is constant, or the negative weights outweigh it"
+            f"{names[worst] if names else f'column {worst}'} has no positive variance, so that"
+            " nothing correlates with it: it is constant, or the negative weights outweigh it"
         )
     scale = 1 / np.sqrt(variance)
     return np.asarray(covariance * scale[:, None] * scale)
@@ -133,8 +136,8 @@ def compare_correlations(
     if len(varied) < 2:
         return None
     names, table, other = [names[i] for i in varied], table[:, varied], other[:, varied]
-    a = correlation_matrix(table[half & there], full_weight[half & there], kind)
-    b = correlation_matrix(other[there_fast], fast_weight[there_fast], kind)
+    a = correlation_matrix(table[half & there], full_weight[half & there], kind, names)
+    b = correlation_matrix(other[there_fast], fast_weight[there_fast], kind, names)
     null_norm, null_largest = np.zeros(len(sides)), np.zeros(len(sides))
     inside, weight, sides = table[there], full_weight[there], sides[:, there]
     ranker = Ranker(inside) if kind == "spearman" else None
@@ -143,7 +146,8 @@ def compare_correlations(
         pair = []
         for sign in (1, -1):
             counted = weight * (side == sign)
-            pair.append(_coefficients(ranker.ranks(counted) if ranker else centred, counted))
+            ranks = ranker.ranks(counted) if ranker else centred
+            pair.append(_coefficients(ranks, counted, names))
         null_norm[trial], null_largest[trial] = _sizes(pair[0] - pair[1])
     norm, largest = _sizes(a - b)
     limits = np.quantile(null_norm, 0.95), np.quantile(null_largest, 0.95)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import awkward
 import numpy as np
 
-from gen2reco.errors import EventFileError, StudyError
+from gen2reco.errors import StudyError
 from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns
 from gen2reco.rng import Keys, hash_fraction
@@ -24,7 +24,13 @@ from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, as_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
-from gen2reco.verbs.inputs import naming, refuse_empty, refuse_negative
+from gen2reco.verbs.in_common import (
+    common_quantities,
+    refuse_one_sided,
+    weight_column,
+    weights_of,
+)
+from gen2reco.verbs.inputs import naming, open_sample, refuse_empty, refuse_negative
 from gen2reco.verbs.judged import SUBSAMPLE, ranges
 from gen2reco.verbs.report_folder import check_free, place_report
 from gen2reco.verbs.samples import replica_of
@@ -41,7 +47,6 @@ if TYPE_CHECKING:
 _CHUNK = 50_000
 _STREAMED = {"full": (("full_a", 0), ("full_b", 1)), "fast": (("fast", 1),)}
 """Sides that are streamed and the half of the GEN events that they are made of."""
-NOT_PHYSICS = (*IDS, "replica", "member", "weight", "genWeight", "gen2reco_flags")
 
 
 def compare(
@@ -69,9 +74,10 @@ def compare(
             understood: replicas all enter the histograms, with errors that know their correlation,
             and the report says what they gain.
         output: folder of the report.
-        study: whose quantities and selection are used; None: the columns that both have, leading
-            objects and counts. Of a study of sets, the features of jets are computed from the
-            constituents on both sides, whatever the files say of them.
+        study: whose quantities, selection and weight are used, and whose tree and units FullSim
+            has; None: the columns that both have, leading objects and counts, in GeV, with
+            `genWeight` where there is no `weight`. Of a study of sets, the features of jets are
+            computed from the constituents on both sides, whatever the files say of them.
         seed: seed of the re-splits.
         quick: fewer repetitions for errors and nulls; the report says so.
         stream: for samples larger than memory: the distributions are those of all events, as
@@ -86,7 +92,8 @@ def compare(
 
     Raises:
         OutputExistsError: the report exists and `overwrite` is off.
-        EventFileError: a file cannot be read or has no events, or the two have nothing in common.
+        EventFileError: a file cannot be read or has no events, the two have nothing in common, or
+            the events of one side alone have weights.
         StudyError: an expression of the study does not work on both, or an option is wrong.
         WorkerError: a scheduler was lost.
     """
@@ -95,8 +102,9 @@ def compare(
     check_streamed(scheduler, stream, workers)
     check_free(output, overwrite=overwrite)
     plan = None if study is None else as_study(study)
-    tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
-    sources = [open_events(files, tree=tree, units=units) for files in (full, fast)]
+    sources = [
+        open_sample(files, plan) if plan else open_events(files, tree="") for files in (full, fast)
+    ]
     for source in sources:
         refuse_empty(source, "compare")
     define = [plan.defined(source.columns) if plan else {} for source in sources]
@@ -106,7 +114,7 @@ def compare(
         raise StudyError(
             f"study {plan.name if plan else ''!r} has no validation.quantities to compare"
         )
-    weight = plan.input.weight if plan else ""
+    weight = plan.input.weight if plan else "genWeight"
     say("reading both")
     wanted = [select, *quantities.values()]
     share = stream / max(sources[0].entries, 1) if stream else 1.0
@@ -114,6 +122,7 @@ def compare(
         awkward.concatenate(list(_pieces(source, plan, wanted, own, weight, share)))
         for source, own in zip(sources, define, strict=True)
     ]
+    refuse_one_sided(sources, sides, weight)
     identities = _identities(*sides)
     half = halves(_keys(sides[0]))
     shared = np.isin(identities[1], identities[0])
@@ -156,6 +165,10 @@ def compare(
         side: ", ".join(f"{file.path.name} ({file.entries} events)" for file in source.files)
         for side, source in zip(("FullSim", "FastSim"), sources, strict=True)
     }
+    provenance["event weights"] = ", ".join(
+        f"{side}: {weight_column(source.columns, weight) or 'none, every event counts 1'}"
+        for side, source in zip(("FullSim", "FastSim"), sources, strict=True)
+    )
     title = f"{plan.name}: FullSim and FastSim" if plan else "FullSim and FastSim"
 
     def write(folder: Path) -> None:
@@ -206,41 +219,10 @@ def sketched(
             streaming.add(
                 name,
                 len(chosen),
-                _weights(chosen, weight)[nominal],
+                weights_of(chosen, weight)[nominal],
                 {quantity: numbers[kept] for quantity, numbers in values.items()},
             )
     return streaming
-
-
-def common_quantities(full: EventSource, fast: EventSource) -> dict[str, str]:
-    """Name what two files can be compared in.
-
-    These are counts and the leading object of collections, and plain columns.
-
-    Raises:
-        EventFileError: they have no physics column in common.
-    """
-    common = [
-        name
-        for name in full.columns
-        if name in fast.columns and not name.startswith(("Gen", "LHE"))
-    ]
-    found: dict[str, str] = {}
-    for name in common:
-        collection, _, field = name.partition("_")
-        if name in NOT_PHYSICS or field.endswith("Idx"):
-            continue
-        if not full.is_list[name]:
-            found[name] = f"{collection}.{field}" if field else name
-        elif f"{collection}_pt" in common:
-            found[f"n_{collection}"] = f"count({collection})"
-            found[f"leading_{name}"] = f"leading({collection}).{field}"
-    if not found:
-        raise EventFileError(
-            f"{full.files[0].path} and {fast.files[0].path} have no RECO column in common: "
-            f"{', '.join(full.columns[:8])}... and {', '.join(fast.columns[:8])}..."
-        )
-    return found
 
 
 def _pieces(
@@ -286,7 +268,7 @@ def _sample(
         quantities=values,
         responses={},
         gen={},
-        weight=_weights(events, weight)[rows],
+        weight=weights_of(events, weight)[rows],
         event=identity[rows],
         member=member,
         replica=replica_of(columns, rows),
@@ -315,15 +297,7 @@ def _passing(
     member = flat_columns(events).get("member")
     nominal = np.ones(len(events), np.bool_) if member is None else np.asarray(member) == 0
     passed = Namespace(events, define).mask(select)
-    return passed[nominal], _weights(events, weight)[nominal], identity[nominal]
-
-
-def _weights(events: awkward.Array, weight: str) -> np.ndarray:
-    columns = flat_columns(events)
-    for name in ("weight", weight):
-        if name and name in columns:
-            return np.asarray(columns[name], np.float64)
-    return np.ones(len(events))
+    return passed[nominal], weights_of(events, weight)[nominal], identity[nominal]
 
 
 def _keys(events: awkward.Array) -> Keys:

@@ -15,7 +15,6 @@ import numpy as np
 from gen2reco.emulator import load_emulator
 from gen2reco.emulator.reference import read_reference
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
-from gen2reco.events import open_events
 from gen2reco.events.publish import (
     publish_folder,
     refuse_foreign,
@@ -28,6 +27,7 @@ from gen2reco.portable.corrections import tables as binned_tables
 from gen2reco.portable.network import PRECISIONS, write_network
 from gen2reco.portable.reference import ALLOWED, drawn_rows, tables_of
 from gen2reco.rows.table import Table
+from gen2reco.verbs.inputs import open_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,7 +195,7 @@ def _tables(
     from correctionlib import CorrectionSet, schemav2  # noqa: PLC0415  (an extra)
 
     study = emulator.study
-    source = open_events(files, tree=study.input.tree, units=study.input.units)
+    source = open_sample(files, study)
     pieces: dict[str, list[tuple[Table, dict[str, np.ndarray]]]] = {}
     for chunk in source.chunks(20_480, emulator.columns_needed(source), stop=TABLE_EVENTS):
         found = drawn_rows(emulator, chunk.events, replicas=1, member=member)

@@ -66,12 +66,13 @@ class Info:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-def info(path: str | Path, *, check: bool = False) -> Info:
+def info(path: str | Path, *, check: bool = False, tree: str = "") -> Info:
     """Describe an emulator or a file of events.
 
     Args:
         path: folder or zip of an emulator, or a file of events.
         check: reproduce the emulator's reference events here.
+        tree: tree, RNTuple or group with the events; "": `Events`, or the only one with events.
 
     Raises:
         EmulatorError: it is no emulator, or has no reference events to check.
@@ -97,7 +98,7 @@ def info(path: str | Path, *, check: bool = False) -> Info:
         raise EmulatorError(f"{path} is a file of events; --check is for emulators")
     from gen2reco.events import open_events  # noqa: PLC0415
 
-    source = open_events(path)
+    source = open_events(path, tree=tree)
     file = source.files[0]
     collections: dict[str, list[str]] = {}
     for column in source.columns:
@@ -109,7 +110,13 @@ def info(path: str | Path, *, check: bool = False) -> Info:
     ]
     return Info(
         "events",
-        {"file": str(path), "format": file.format, "events": source.entries, "columns": content},
+        {
+            "file": str(path),
+            "format": file.format,
+            **({"tree": file.tree} if file.tree else {}),
+            "events": source.entries,
+            "columns": content,
+        },
     )
 
 

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gen2reco.errors import EventFileError, StudyError
+from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns
 from gen2reco.rows.table import IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gen2reco.events import EventSource
+    from gen2reco.study import Study
 
 LOOKED_AT = 10_000
 """Events whose ids are compared, the first ones of each file; what repeats ids does so from its
 start: a file that has none of its own, and files that were numbered one by one."""
+FLAGS = "gen2reco_flags"
+"""A column of every file that an emulator made."""
+
+
+def open_sample(files: str | Path | Sequence[str | Path], study: Study) -> EventSource:
+    """Open files of events with tree and units of a study.
+
+    What an emulator made is in GeV and in a tree `Events`, whatever the sample it learned from.
+
+    Raises:
+        EventFileError: as `open_events`, or some of the files are made by an emulator, not all.
+    """
+    inputs = study.input
+    if (inputs.tree, inputs.units) == ("Events", "GeV"):
+        return open_events(files)
+    made = None
+    with suppress(EventFileError):  # no such tree, then it is a sample; what else, is told below
+        made = open_events(files)
+    marked = [FLAGS in file.columns for file in made.files] if made else [False]
+    if made and all(marked):
+        return made
+    if made and any(marked):
+        raise EventFileError(
+            "an emulator made it, in GeV, but not all files beside it; give samples and simulated"
+            " events apart",
+            file=str(made.paths[marked.index(True)]),
+        )
+    return open_events(files, tree=inputs.tree, units=inputs.units)
 
 
 @contextmanager

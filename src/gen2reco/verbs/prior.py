@@ -20,13 +20,12 @@ import numpy as np
 from gen2reco.emulator import Emulator, check_replaceable, load_emulator
 from gen2reco.emulator.emulator import check_options
 from gen2reco.errors import OutputExistsError, SampleError, StudyError
-from gen2reco.events import open_events
 from gen2reco.events.formats import output_format
 from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.tables import Table, build_table, columns_needed
 from gen2reco.study import Part, Study, as_study
 from gen2reco.unfolding import Ratio, Trees
-from gen2reco.verbs.inputs import refuse_empty, refuse_input_as_output
+from gen2reco.verbs.inputs import naming, open_sample, refuse_empty, refuse_input_as_output
 from gen2reco.verbs.sides import only_part
 from gen2reco.verbs.train import train
 from gen2reco.verbs.training_rows import read_tables
@@ -136,12 +135,12 @@ def remove_prior(
     check_replaceable(output, overwrite=overwrite)
     study = as_study(study, dict(overrides or {}))
     part = only_part(study)
-    inputs = study.input
-    data, source = (
-        open_events(paths, tree=inputs.tree, units=inputs.units) for paths in (files, simulation)
-    )
+    data, source = open_sample(files, study), open_sample(simulation, study)
     refuse_empty(data, "unfold")
     refuse_empty(source, "unfold with")
+    for given, targets in ((data, False), (source, True)):
+        with naming(given, "the study does not fit these events"):
+            columns_needed(study, part, given, targets=targets)
     measured = _read_reco(study, part, data)
     truth = read_tables(study, source)[0][part.name]
     scratch = output.with_name(f"{output.name}.iterations")
@@ -206,7 +205,7 @@ def unfold_without_prior(
     check_options(oversample=draws, policy=policy)
     study = as_study(study)
     for given in (files, simulation):
-        source = open_events(given, tree=study.input.tree, units=study.input.units)
+        source = open_sample(given, study)
         refuse_input_as_output(source.paths, output)
     adapted = remove_prior(
         study, files, simulation, model, iterations=iterations, overwrite=overwrite, say=say

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gen2reco.errors import EmulatorError
 from gen2reco.events.formats import output_format
 from gen2reco.shards import plan
+from gen2reco.verbs.inputs import refuse_negative
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,7 @@ def planned(
     if not isinstance(model, str | Path):
         raise EmulatorError("shards are made by processes that load the emulator: give its path")
     emulator.check_options(**{name: options[name] for name in ("oversample", "members", "policy")})
+    refuse_negative(options["seed"])
     folder = Path(folder)
     kind = output_format(folder / "shard", file_format or "parquet")
     return plan(

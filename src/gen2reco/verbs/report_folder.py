@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gen2reco.errors import OutputExistsError
 from gen2reco.events.publish import (
     publish_folder,
+    refuse_below_file,
     refuse_foreign,
     remove_stale,
     temporary_name,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def check_free(output: Path, *, overwrite: bool) -> None:
     """Raise OutputExistsError where something stands that must not be replaced."""
+    refuse_below_file(output)
     if output.exists() and not overwrite:
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
     refuse_foreign(output, "report.json", "a report")

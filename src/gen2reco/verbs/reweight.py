@@ -13,13 +13,13 @@ import numpy as np
 
 from gen2reco.emulator.emulator import kept_columns
 from gen2reco.errors import StudyError
-from gen2reco.events import EventWriter, Jagged, flat_columns, open_events, to_events
+from gen2reco.events import EventWriter, Jagged, flat_columns, to_events
 from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, as_study
 from gen2reco.unfolding import OmniFold, bootstrap, omnifold
-from gen2reco.verbs.inputs import refuse_empty, refuse_input_as_output, refuse_negative
-from gen2reco.verbs.sides import IDS, only_part, read_measured, read_pairs, truth_of
+from gen2reco.verbs.inputs import open_sample, refuse_empty, refuse_input_as_output, refuse_negative
+from gen2reco.verbs.sides import IDS, check_columns, only_part, read_measured, read_pairs, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,13 +121,11 @@ def reweight(
         refuse_existing(Path(output))
     study = as_study(study)
     part = only_part(study)
-    inputs = study.input
-    measured, source = (
-        open_events(paths, tree=inputs.tree, units=inputs.units) for paths in (files, simulation)
-    )
+    measured, source = open_sample(files, study), open_sample(simulation, study)
     refuse_empty(measured, "unfold")
     refuse_empty(source, "unfold with")
     refuse_input_as_output([*measured.paths, *source.paths], output)
+    check_columns(study, measured, source)
     say(f"reading {measured.entries} measured and {source.entries} simulated events")
     data, without_reco = read_measured(study, measured)
     pairs = read_pairs(study, source)

@@ -13,7 +13,7 @@ import numpy as np
 from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.emulator.scoring import latent_places, score_rows, scored_part
 from gen2reco.errors import EventFileError, StudyError, nearest
-from gen2reco.events import EventWriter, open_events
+from gen2reco.events import EventWriter
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.expressions import Namespace
@@ -21,7 +21,7 @@ from gen2reco.rows.splits import TEST, folds, split
 from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of
 from gen2reco.validation.discrimination import Discrimination, discriminate, supervised
-from gen2reco.verbs.inputs import naming, refuse_empty, refuse_input_as_output
+from gen2reco.verbs.inputs import naming, open_sample, refuse_empty, refuse_input_as_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -132,9 +132,8 @@ def score(
             " is left for the classifier that does without it; rename them"
         )
     scoring = _Scoring(emulator, seed)
-    inputs = emulator.study.input
-    source = open_events(files, tree=inputs.tree, units=inputs.units)
-    unlike = open_events(signal, tree=inputs.tree, units=inputs.units) if signal else None
+    source = open_sample(files, emulator.study)
+    unlike = open_sample(signal, emulator.study) if signal else None
     for given in (source,) if unlike is None else (source, unlike):
         refuse_empty(given, "score")
         refuse_input_as_output(given.paths, output)

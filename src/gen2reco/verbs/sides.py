@@ -12,12 +12,21 @@ from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.needs import IDS
 from gen2reco.rows.tables import columns_of
 from gen2reco.unfolding import Measured, Pairs
+from gen2reco.verbs.inputs import naming
 
 if TYPE_CHECKING:
     from gen2reco.events import EventSource
     from gen2reco.study import Part, Study
 
-__all__ = ["IDS", "given_of", "only_part", "read_measured", "read_pairs", "truth_of"]
+__all__ = [
+    "IDS",
+    "check_columns",
+    "given_of",
+    "only_part",
+    "read_measured",
+    "read_pairs",
+    "truth_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +90,27 @@ def read_pairs(study: Study, source: EventSource) -> Pairs:
     return Pairs.of(gen.columns, reco.columns, gen.weight, has_gen=gen.there, has_reco=reco.there)
 
 
-def _read(study: Study, source: EventSource, sides: list[dict[str, str]]) -> list[Side]:
+def check_columns(study: Study, measured: EventSource, source: EventSource) -> None:
+    """Refuse a measurement or a simulation without what its sides are made of, before reading.
+
+    Raises:
+        StudyError: naming the files.
+    """
+    part = only_part(study)
+    _columns(study, measured, [given_of(part)])
+    _columns(study, source, [truth_of(part), given_of(part)])
+
+
+def _columns(study: Study, source: EventSource, sides: list[dict[str, str]]) -> list[str]:
     texts = [text for side in sides for text in side.values()]
+    weight = [study.input.weight] if study.input.weight else []
+    with naming(source, "the study does not fit these events"):
+        return columns_of([*texts, *weight], study.define, source)
+
+
+def _read(study: Study, source: EventSource, sides: list[dict[str, str]]) -> list[Side]:
     weight = study.input.weight
-    needed = columns_of([*texts, *([weight] if weight else [])], study.define, source)
+    needed = _columns(study, source, sides)
     pieces: list[list[Side]] = [[] for _ in sides]
     for chunk in source.chunks(columns=[*dict.fromkeys([*IDS, *needed])]):
         names = Namespace(chunk.events, study.define)

@@ -31,10 +31,12 @@ def check_streamed(scheduler: str, stream: int, workers: int) -> None:
     """Refuse a scheduler without a stream, workers without a cluster here, or what cannot be used.
 
     Raises:
-        StudyError: there is nothing to stream, no scheduler at this address, or no cluster whose
+        StudyError: nothing to stream or less, no scheduler at this address, or no cluster whose
             workers these are.
         MissingExtraError: dask is not installed.
     """
+    if stream < 0:
+        raise StudyError(f"stream is a number of events, or 0 for all in memory, not {stream}")
     if workers != 1 and scheduler != LOCAL:
         raise StudyError(f"{workers} workers are those of a cluster here: say --scheduler {LOCAL}")
     if scheduler and not stream:

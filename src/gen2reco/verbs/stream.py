@@ -20,11 +20,17 @@ from gen2reco.emulator import Emulator, Simulated
 from gen2reco.emulator.assemble import event_weights
 from gen2reco.emulator.blocks import BLOCK
 from gen2reco.errors import EmulatorError, StudyError
-from gen2reco.events import Chunk, EventWriter, open_events
+from gen2reco.events import Chunk, EventWriter
 from gen2reco.events.files import ID_TYPES
 from gen2reco.events.layout import Jagged, flat_columns, to_events
 from gen2reco.events.numbers import EventNumbers
-from gen2reco.verbs.inputs import naming, refuse_input_as_output, refuse_repeated_events
+from gen2reco.verbs.inputs import (
+    naming,
+    open_sample,
+    refuse_input_as_output,
+    refuse_negative,
+    refuse_repeated_events,
+)
 from gen2reco.workers import Crew
 
 if TYPE_CHECKING:
@@ -128,6 +134,7 @@ def stream(
     emulator = load(model)
     study = emulator.study
     emulator.check_options(**{name: options[name] for name in ("oversample", "members", "policy")})
+    refuse_negative(options["seed"])
     source, columns = _given(files, emulator, output, options["keep"])
     sidecar: dict[str, Any] = {
         "model": emulator.digest,
@@ -213,7 +220,7 @@ def _given(
     if isinstance(files, EventNumbers):
         return files, list(files.columns)
     study = emulator.study
-    source = open_events(files, tree=study.input.tree, units=study.input.units)
+    source = open_sample(files, study)
     refuse_input_as_output(source.paths, output)
     with naming(source, f"the emulator cannot read its {study.given} here"):
         columns = emulator.columns_needed(source, keep)

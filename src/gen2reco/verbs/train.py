@@ -18,13 +18,12 @@ from gen2reco import models
 from gen2reco.emulator import Emulator, TrainedPart, check_replaceable, save_emulator
 from gen2reco.emulator.reference import write_reference
 from gen2reco.errors import OutputExistsError, StudyError, TrainingError
-from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.events.publish import publish, temporary_name
 from gen2reco.extras import require
 from gen2reco.study import Study, as_study
 from gen2reco.training import current_group, fit_ensembles
-from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.inputs import naming, open_sample
 from gen2reco.verbs.members import fit_on_cluster
 from gen2reco.verbs.preparing import advice_on, prepared_part
 from gen2reco.verbs.training_rows import bundled_sample, read_tables, reco_layout
@@ -155,9 +154,7 @@ def train(
     study = as_study(study, dict(overrides or {}))
     _check_families(study)
     _prepare(output, scratch, resume=resume, overwrite=overwrite)
-    source = open_events(
-        files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
-    )
+    source = open_sample(files or bundled_sample(study.name), study)
     _refuse_other_fit(scratch, study)
     sharing = group if not group.alone and factor is None and _shareable(study) else None
     with naming(source, "the study does not fit these events"):

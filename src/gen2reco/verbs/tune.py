@@ -22,11 +22,10 @@ from ruamel.yaml import YAML
 
 from gen2reco import models
 from gen2reco.errors import OutputExistsError, StudyError, TrainingError
-from gen2reco.events import open_events
 from gen2reco.extras import require
 from gen2reco.study import Study, load_study
 from gen2reco.verbs.first_trial import FirstTrial
-from gen2reco.verbs.inputs import naming, refuse_negative
+from gen2reco.verbs.inputs import naming, open_sample, refuse_negative
 from gen2reco.verbs.train import fit_alone
 from gen2reco.verbs.training_rows import bundled_sample, read_tables
 
@@ -221,9 +220,7 @@ def tune(
     for name, one in ranges.items():
         for value in one.ends:
             models.parse(load_study(study, {**fixed, name: value}).parts[0].model)
-    source = open_events(
-        files or bundled_sample(base.name), tree=base.input.tree, units=base.input.units
-    )
+    source = open_sample(files or bundled_sample(base.name), base)
     with naming(source, "the study does not fit these events"):
         (table,) = read_tables(base, source)[0].values()
     output.mkdir(parents=True, exist_ok=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from gen2reco.emulator import Emulator, as_emulator
 from gen2reco.errors import StudyError, nearest
-from gen2reco.events import open_events, write_events
+from gen2reco.events import write_events
 from gen2reco.rows.table import IDS
 from gen2reco.validation import Report, render
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import outside_domain
-from gen2reco.verbs.inputs import naming, refuse_negative
+from gen2reco.verbs.inputs import naming, open_sample, refuse_negative
 from gen2reco.verbs.judged import read_judged
 from gen2reco.verbs.judging import Judging, histories_of, too_few
 from gen2reco.verbs.report_folder import check_free, place_report
@@ -127,7 +127,7 @@ def validate(
     check_free(output, overwrite=overwrite)
     emulator = as_emulator(model)
     study = emulator.study
-    source = open_events(files, tree=study.input.tree, units=study.input.units)
+    source = open_sample(files, study)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
     test_only = split == "test" or (
         split == "auto" and any(file.digest() in learned for file in source.files)
