@@ -119,6 +119,7 @@ def page_tables(name: str, page: dict[str, Any]) -> dict[str, dict[str, Any]]:
                 "every test passes": page["agrees"],
             }
         },
+        "verdicts": {name: verdict(page)},
         "rates": {},
         "closure": {},
         "counts": {},
@@ -155,6 +156,25 @@ def page_tables(name: str, page: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "p of the chi2": count["test"]["p"],
         }
     return tables
+
+
+def verdict(page: dict[str, Any]) -> dict[str, Any]:
+    """What a page of a report says in the end: its tests and the targets, those not met by name."""
+    failing = [
+        f"{check['name']} ({check['worst']})" if check["worst"] else check["name"]
+        for check in page["checks"]
+        if not check["agrees"]
+    ]
+    missed = [
+        f"{target['name']} {target['value']:.3g} (limit {target['limit']:g})"
+        for target in page["targets"]
+        if not target["met"]
+    ]
+    return {
+        "tests": len(page["checks"]),
+        "tests that fail": ", ".join(failing) or "none",
+        "targets not met": ", ".join(missed) or "none",
+    }
 
 
 def report_tables(task: Task, report: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -338,7 +358,8 @@ def keep_folds(task: Task, tables: dict[str, dict[str, Any]]) -> None:
         middle, its_error = mean([(values[key], spread[key]) for key in folds])
         figures[name] = {key: values[key] for key in folds} | {"mean": middle, "error": its_error}
         errors[name] = {key: spread[key] for key in folds}
-    record("folds", {"figures": figures, "errors": errors})
+    verdicts = {**old.get("verdicts", {}), **tables["verdicts"]}
+    record("folds", {"figures": figures, "verdicts": verdicts, "errors": errors})
 
 
 def keep(task: Task, tables: dict[str, dict[str, Any]]) -> None:

@@ -6,7 +6,8 @@ test events beside the identity (x = z) and Gaussian smearing. Emulators stay in
 
 Distributions are compared between simulated RECO of one half of the test events and true RECO of
 the other half; the null compares true RECO of both halves. Every figure is the median over the same
-random re-splits. Responses compare simulated and true RECO with GEN event by event, which training
+random re-splits; `repeated` says how far ours moves with other draws and other re-splits. Responses
+compare simulated and true RECO with GEN event by event, which training
 without pairs never saw. One thread; training times are the processor's seconds.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from gen2reco import load_emulator, load_study, open_events, train
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, TRAIN, halves, split
 from gen2reco.validation.distances import kolmogorov, w2_squared
+from gen2reco.validation.sliced import directions, sliced_w2
 from gen2reco.verbs.judged import read_judged
 from gen2reco.verbs.samples import emulated
+from otus_kinematics import Tops, eta, mass, phi, pt
 from record import MODELS, RESULTS, record, reference_sample
 
 if TYPE_CHECKING:
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
 
 SPLITS = 20
+SEED = 7
+REPEATS = 10
+"""Further draws of the emulator, each with re-splits of its own."""
 SLICE_SPLITS = 5
 SLICES = 200
 BINS = 50
@@ -50,17 +56,28 @@ BINS = 50
 
 
 @dataclass(frozen=True)
-class Region:
-    """A control region: what is learned there is applied to the events outside.
+class Selection:
+    """Which events are learned, beside the study's own selection.
 
     Attributes:
-        name: of the region.
+        name: of the selection.
         inside: condition on RECO of the events that are learned.
-        outside: function of GEN momenta that tells the events outside.
+        epochs: factor on the study's number of epochs: as many steps on fewer rows.
     """
 
     name: str
     inside: str
+    epochs: int = field(default=1, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Region(Selection):
+    """A control region: what is learned there is applied to the events outside.
+
+    Attributes:
+        outside: function of GEN momenta that tells the events outside.
+    """
+
     outside: Callable[[Numbers], NDArray[np.bool_]]
 
     @property
@@ -83,6 +100,8 @@ class Process:
         written: definitions that hold for simulated events: objects are what was written, whether
             inside the thresholds or not.
         regions: control regions to train in.
+        within: selection of the events that all methods learn and are judged on; None: the studies'
+            own.
     """
 
     sample: str
@@ -93,28 +112,24 @@ class Process:
     limits: tuple[tuple[float, float], ...]
     written: Mapping[str, str] = field(default_factory=dict)
     regions: tuple[Region, ...] = ()
+    within: Selection | None = None
 
 
-def mass(momenta: Numbers, *objects: int) -> Numbers:
-    """Mass of the sum of some objects, [n]."""
-    total = momenta[:, list(objects)].sum(1)
-    return np.sqrt(np.maximum(total[:, 3] ** 2 - (total[:, :3] ** 2).sum(1), 0.0))
-
-
-def hadronic(momenta: Numbers) -> tuple[Numbers, Numbers]:
-    """Masses of the pair of jets nearest to the W and of the triple with it nearest to the top."""
-    pairs = [(i, j) for i in range(2, 6) for j in range(i + 1, 6)]
-    masses = np.stack([mass(momenta, *pair) for pair in pairs], 1)
-    best = np.abs(masses - 80.4).argmin(1)
-    tops = np.full((len(momenta), 4), np.inf)
-    for number, pair in enumerate(pairs):
-        for other in set(range(2, 6)) - set(pair):
-            chosen = best == number
-            tops[chosen, other - 2] = mass(momenta[chosen], *pair, other)
-    top = np.take_along_axis(tops, np.abs(tops - 172.5).argmin(1)[:, None], 1)[:, 0]
-    return np.take_along_axis(masses, best[:, None], 1)[:, 0], top
-
-
+TTBAR = Process(
+    "ttbar_partons",
+    {"ours": "ttbar", "OTUS": "ttbar-otus", "flow on pairs": "ttbar-paired"},
+    ("gen_electron", "gen_neutrino", "gen_b", "gen_bbar", "gen_up", "gen_down"),
+    ("electron", "MET", "jet_1", "jet_2", "jet_3", "jet_4"),
+    {
+        "m_tt": lambda p: mass(p, *range(6)),
+        "m_W hadronic": lambda p: Tops.of(p).hadronic_w,
+        "m_t hadronic": lambda p: Tops.of(p).hadronic_top,
+        "m_W leptonic, transverse": lambda p: Tops.of(p).leptonic_w,
+        "m_t leptonic": lambda p: Tops.of(p).leptonic_top,
+    },
+    ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
+    written={"jets": "where(Jet, pt > 0)"},
+)
 PROCESSES = {
     "zee": Process(
         "zee",
@@ -137,18 +152,11 @@ PROCESSES = {
             ),
         ),
     ),
-    "ttbar": Process(
-        "ttbar_partons",
-        {"ours": "ttbar", "OTUS": "ttbar-otus", "flow on pairs": "ttbar-paired"},
-        ("gen_electron", "gen_neutrino", "gen_b", "gen_bbar", "gen_up", "gen_down"),
-        ("electron", "MET", "jet_1", "jet_2", "jet_3", "jet_4"),
-        {
-            "m_tt": lambda p: mass(p, *range(6)),
-            "m_W hadronic": lambda p: hadronic(p)[0],
-            "m_t hadronic": lambda p: hadronic(p)[1],
-        },
-        ((10.0, 2.5), (0.0, 0.0), *([(20.0, 4.5)] * 4)),
-        written={"jets": "where(Jet, pt > 0)"},
+    "ttbar": TTBAR,
+    "ttbar, exactly four jets": replace(
+        TTBAR,
+        studies={how: study for how, study in TTBAR.studies.items() if how != "OTUS"},
+        within=Selection("four-jets", "count(jets) == 4", epochs=3),
     ),
 }
 
@@ -183,16 +191,6 @@ def quantities(process: Process, momenta: Numbers) -> dict[str, Numbers]:
     return found | {name: derive(momenta) for name, derive in process.derived.items()}
 
 
-def pt(momenta: Numbers) -> Numbers:
-    """Transverse momentum of [..., 4]."""
-    return np.asarray(np.hypot(momenta[..., 0], momenta[..., 1]))
-
-
-def eta(momenta: Numbers) -> Numbers:
-    """Pseudorapidity of [..., 4]."""
-    return np.asarray(np.arcsinh(momenta[..., 2] / np.maximum(pt(momenta), 1e-9)))
-
-
 def chi2(first: Numbers, second: Numbers) -> float:
     """Two-sample chi2 per degree of freedom; `second` is the truth that sets the bins."""
     edges = np.linspace(*np.quantile(second, [0.005, 0.995]), BINS + 1)
@@ -204,28 +202,33 @@ def chi2(first: Numbers, second: Numbers) -> float:
 
 def compared(truth: Numbers, other: Numbers, resplits: list[Numbers]) -> dict[str, float]:
     """KS, W2^2 and chi2/dof of another sample of the same events against the truth."""
-    found: dict[str, list[float]] = {"ks": [], "w2_squared": [], "chi2_ndf": []}
+    found: dict[str, list[float]] = {"w2_squared": [], "chi2_ndf": []}
     half = len(truth) // 2
     for order in resplits:
         pair = other[order[:half]], truth[order[half:]]
-        found["ks"].append(kolmogorov(*pair)[0])
         found["w2_squared"].append(w2_squared(*pair))
         found["chi2_ndf"].append(chi2(*pair))
-    return {name: float(np.median(values)) for name, values in found.items()}
+    medians = {name: float(np.median(values)) for name, values in found.items()}
+    return {"ks": ks(truth, other, resplits), **medians}
+
+
+def ks(truth: Numbers, other: Numbers, resplits: list[Numbers]) -> float:
+    """Median KS of one half of another sample of the same events against the truth's other."""
+    half = len(truth) // 2
+    return float(
+        np.median([kolmogorov(other[order[:half]], truth[order[half:]])[0] for order in resplits])
+    )
 
 
 def sliced(truth: Numbers, other: Numbers, resplits: list[Numbers]) -> float:
     """Mean W2^2 along random directions of all four-momenta, GeV^2."""
-    rng = np.random.default_rng(3)
     flat, made = (values.reshape(len(values), -1) for values in (truth, other))
-    along = rng.normal(size=(flat.shape[1], SLICES))
-    along /= np.linalg.norm(along, axis=0)
+    along = directions(flat.shape[1], SLICES, np.random.default_rng(3))
     half = len(truth) // 2
-    found = []
-    for order in resplits[:SLICE_SPLITS]:
-        one = np.sort(made[order[:half]] @ along, 0)
-        two = np.sort(flat[order[half : 2 * half]] @ along, 0)
-        found.append(np.mean((one - two) ** 2))
+    found = [
+        sliced_w2(made[order[:half]], flat[order[half : 2 * half]], along)
+        for order in resplits[:SLICE_SPLITS]
+    ]
     return float(np.median(found))
 
 
@@ -252,11 +255,6 @@ def response(process: Process, gen: Numbers, reco: Numbers) -> dict[str, dict[st
             "share": float(near.mean()),
         }
     return found
-
-
-def phi(momenta: Numbers) -> Numbers:
-    """Azimuth of [..., 4]."""
-    return np.asarray(np.arctan2(momenta[..., 1], momenta[..., 0]))
 
 
 def inside(process: Process, momenta: Numbers) -> float:
@@ -317,21 +315,23 @@ def as_reco(process: Process, gen: Numbers) -> Numbers:
 
 
 def trained_emulator(
-    study: str, sample: Path, region: Region | None = None
+    study: str, sample: Path, learned: Selection | None = None
 ) -> tuple[Emulator, float]:
     """The emulator of a study and the processor's seconds that its training took.
 
     Args:
         study: its name.
         sample: file of events.
-        region: where the events that are learned lie; None: everywhere.
+        learned: the events that are learned; None: the study's own.
     """
-    name = f"{study}-{region.name}" if region else study
+    name = f"{study}-{learned.name}" if learned else study
     path, clock = MODELS / name, MODELS / f"{name}.seconds.json"
     if not path.exists():
-        overrides = {}
-        if region:
-            overrides["select"] = f"({load_study(study).select}) and {region.inside}"
+        overrides: dict[str, Any] = {}
+        if learned:
+            own = load_study(study)
+            overrides["select"] = f"({own.select}) and {learned.inside}"
+            overrides["training.epochs"] = own.training.epochs * learned.epochs
         begin = time.process_time()
         train(study, sample, path, overrides=overrides, resume=True)
         clock.write_text(json.dumps(time.process_time() - begin))
@@ -343,7 +343,10 @@ def run(name: str) -> dict[str, Any]:
     """Train and judge all methods of one process."""
     process = PROCESSES[name]
     sample = reference_sample(process.sample)
-    emulators = {how: trained_emulator(study, sample) for how, study in process.studies.items()}
+    emulators = {
+        how: trained_emulator(study, sample, process.within)
+        for how, study in process.studies.items()
+    }
     for region in process.regions:
         emulators[region.how] = trained_emulator(process.studies["ours"], sample, region)
     emulator, _ = emulators["ours"]
@@ -367,15 +370,16 @@ def run(name: str) -> dict[str, Any]:
     unfolded = {"null": gen, "RECO": truth}
     for how, (one, _) in emulators.items():
         samples[how] = momenta_of(
-            emulated(one, test, seed=7), one.study, process.reco, process.written
+            emulated(one, test, seed=SEED), one.study, process.reco, process.written
         )
         if one.unfolds:
             back = one.backward()
-            unfolded[how] = momenta_of(back.simulate(test, seed=7), back.study, process.gen)
+            unfolded[how] = momenta_of(back.simulate(test, seed=SEED), back.study, process.gen)
     rng = np.random.default_rng(2)
     resplits = [rng.permutation(len(gen)) for _ in range(SPLITS)]
     results: dict[str, Any] = {
         "test_events": len(gen),
+        "events": source.entries,
         "events_with_reco": len(events) / source.entries,
         "training_rows": {
             how: one.provenance["rows"]["event"]["training"] for how, (one, _) in emulators.items()
@@ -394,10 +398,43 @@ def run(name: str) -> dict[str, Any]:
             for how, made in unfolded.items()
         },
     }
+    results["unfolding_sw2_squared"] = {
+        how: sliced(gen, made, resplits) for how, made in unfolded.items()
+    }
+    again = [
+        momenta_of(
+            emulated(emulator, test, seed=SEED + 1 + number), study, process.reco, process.written
+        )
+        for number in range(REPEATS)
+    ]
+    results["repeated"] = repeated(process, truth, again)
     results["outside"] = {
         region.name: outside(region, gen, truth, samples) for region in process.regions
     }
     return results
+
+
+def repeated(process: Process, truth: Numbers, again: list[Numbers]) -> dict[str, dict[str, float]]:
+    """KS over the null of further draws, each with re-splits of its own: mean and deviation.
+
+    The test events are the same in all of them: what other test events would change is not in it.
+    """
+    true = quantities(process, truth)
+    ratios: dict[str, list[float]] = {name: [] for name in true}
+    for number, made in enumerate(again):
+        rng = np.random.default_rng([6, number])
+        resplits = [rng.permutation(len(truth)) for _ in range(SPLITS)]
+        for name, values in quantities(process, made).items():
+            null, found = (ks(true[name], other, resplits) for other in (true[name], values))
+            ratios[name].append(found / null)
+    return {
+        name: {
+            "mean": float(np.mean(values)),
+            "error of the mean": float(np.std(values, ddof=1) / np.sqrt(len(values))),
+            "deviation of one": float(np.std(values, ddof=1)),
+        }
+        for name, values in ratios.items()
+    }
 
 
 def outside(
@@ -414,10 +451,9 @@ def outside(
         "pt of the electron": lambda p: pt(p[:, 0]),
     }.items():
         true = derive(truth[beyond])
-        null = compared(true, true, resplits)["ks"]
+        null = ks(true, true, resplits)
         ratios = {
-            how: compared(true, derive(made[beyond]), resplits)["ks"] / null
-            for how, made in kept.items()
+            how: ks(true, derive(made[beyond]), resplits) / null for how, made in kept.items()
         }
         rows[name] = {"events": int(beyond.sum()), "null": null, **ratios}
     return rows
@@ -463,6 +499,11 @@ def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     everything = {"null": null, **methods}
     found: dict[str, dict[str, Any]] = {
         "samples": {
+            "sample": {"events": result["events"]},
+            "with all objects in RECO": {
+                "events": round(result["events_with_reco"] * result["events"]),
+                "share": result["events_with_reco"],
+            },
             "test events": {"events": result["test_events"]},
             **{
                 f"training rows, {how}": {"events": rows}
@@ -478,6 +519,9 @@ def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             for name, one in null["quantities"].items()
         },
     }
+    found["KS over the median of the null, ours with other draws and re-splits"] = result[
+        "repeated"
+    ]
     for title, key in (("W2 squared [GeV squared]", "w2_squared"), ("chi2 per bin", "chi2_ndf")):
         found[title] = {
             name: {how: made["quantities"][name][key] for how, made in everything.items()}
@@ -507,6 +551,9 @@ def tables(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     unfolded = result["unfolding"]
     found["unfolding, KS"] = {
         name: {how: made[name]["ks"] for how, made in unfolded.items()} for name in unfolded["null"]
+    }
+    found["unfolding, W2 squared [GeV squared]"] = {
+        "sliced, all momenta": result["unfolding_sw2_squared"]
     }
     for name, rows in result["outside"].items():
         found[f"outside the control region {name}, KS over the null"] = rows

@@ -18,8 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
+import sys
 import time
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +88,7 @@ TOLD_BY = ("pt", "mass", "multiplicity", "tau21", "ptD")
 SEEDS = 2
 NULLS = 5
 BINS = 50
+BOOTSTRAPS = 200
 LOOKED_AT = 8000
 """Training jets whose structure is described."""
 DECAYS = (
@@ -235,6 +239,39 @@ def means(full: Jets, fast: Jets) -> dict[str, dict[str, float]]:
     return found
 
 
+def widths_of_full(emulators: dict[str, Emulator], sample: Path) -> dict[str, dict[str, float]]:
+    """Half the central 68 % width of FullSim's response on each test part, and its error."""
+    rng, found = np.random.default_rng(1), {}
+    for name, emulator in emulators.items():
+        study = emulator.study
+        (part,) = study.parts
+        events = read_judged(emulator, open_events(sample), test_only=True).events
+        full, gen = (jets_of(study, part, events, side) for side in (RECO, GEN))
+        found[name] = {}
+        for feature in ("pt", "mass"):
+            response = full.features[feature] / gen.features[feature]
+            drawn = [spread(rng.choice(response, len(response))) for _ in range(BOOTSTRAPS)]
+            found[name] |= {feature: spread(response), f"{feature} error": float(np.std(drawn))}
+    return found
+
+
+def spread(values: np.ndarray) -> float:
+    """Half the central 68 % width."""
+    low, high = np.quantile(values, [0.16, 0.84])
+    return float(high - low) / 2
+
+
+def training_memory(sample: Path) -> float:
+    """Peak memory in GiB of a training of `sets`: of one epoch, all of them need the same."""
+    with TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-m", "gen2reco", "train", "wjets-particles",
+            "--input", str(sample), "--output", f"{folder}/sets", "--set", "training.epochs=1",
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+
 def structure(emulator: Emulator, sample: Path) -> dict[str, float]:
     """How particles of the training part are lost, on which the family rests; shares."""
     tables, _ = read_tables(emulator.study, open_events(sample))
@@ -331,16 +368,18 @@ def main() -> None:
     shown = {name: emulator for name, emulator in emulators.items() if name in STUDIES}
     rates = speed(shown, sample, arguments.repeats)
     found = {name: judged(name, emulator, sample) for name, emulator in emulators.items()}
+    parts = {name: emulators[name] for name in ("sets", *FOLDS) if name in emulators}
     folds = [found.pop(name) for name in FOLDS if name in found]
     record(
         "particles",
         {
             "sample": "wjets_particles.parquet",
             "threads": 1,
-            "peak_memory_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            "peak_memory_of_training_GiB": training_memory(sample),
             "structure": structure(emulators["sets"], sample),
             "training": {name: described(emulator) for name, emulator in shown.items()},
             "speed": rates,
+            "widths of FullSim's response": widths_of_full(parts, sample),
             **found,
             "sets, folds": over_folds(folds),
         },

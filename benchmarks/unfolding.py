@@ -4,8 +4,8 @@ Three checks. `posterior` and `prior` judge on test events. The settings of `wje
 bins and trees) were tried out on the W + jet file, with another changed truth than here.
 
 - `posterior`: flows p(GEN | RECO) of Z -> ee (study `zee-unfold`) and ttbar (`ttbar-unfold`) on the
-  test part: how often the true m_Z or m_tt lies in the central 68 % and 90 % of its draws, the rank
-  test, and the unfolded mass beside RECO taken as GEN;
+  test part: how often the true m_Z or m_tt lies in the central 68 % and 90 % of its draws, the chi2
+  of its ranks' deciles, and the unfolded mass beside RECO taken as GEN;
 - `omnifold`: W + jet by weights (study `wjet-unfold`): a part of the events is the simulation, the
   rest the measurement, as it is (an independent sample) and with events kept so that their truth is
   another one. chi2 of the difference to the truth with the covariance of bootstrap replicas, mean
@@ -44,8 +44,9 @@ from gen2reco.unfolding import (
     omnifold,
     replica_counts,
 )
-from gen2reco.validation.coverage import ranks
+from gen2reco.validation.coverage import judge_coverage, ranks
 from gen2reco.validation.distances import kolmogorov
+from gen2reco.validation.inputs import Coverage
 from gen2reco.verbs.prior import remove_prior
 from gen2reco.verbs.sides import read_pairs
 from record import MODELS, ROOT, gflops, record, reference_sample
@@ -69,6 +70,8 @@ EDGES = {
 # posterior of Z -> ee
 DRAWS = 99
 BLOCK = 2000
+DIVISIONS_OF_NULL = 100
+"""Random halves that a KS and its null are medians of."""
 
 
 @dataclass(frozen=True)
@@ -287,12 +290,9 @@ def posterior(study: str, sample: Path, path: Path) -> dict[str, Any]:
         drawn[start : start + BLOCK] = masses(emulator.study, made, mass.drawn).reshape(-1, DRAWS)
     seconds = time.process_time() - begin
     rank = ranks(truth, drawn)
-    first = drawn[:, 0]
+    one = np.ones(len(events))
+    (deciles,) = judge_coverage(Coverage({mass.label: rank}, one, np.arange(len(events)), DRAWS))
     reco = masses(emulator.study, events, mass.reco)
-    null = [
-        kolmogorov(*np.array_split(np.random.default_rng(seed).permutation(truth), 2))[0]
-        for seed in range(100)
-    ]
     return {
         "quantity": mass.label,
         "events": len(events),
@@ -301,11 +301,28 @@ def posterior(study: str, sample: Path, path: Path) -> dict[str, Any]:
         "coverage_68": share_inside(rank, 16, 84),
         "coverage_90": share_inside(rank, 5, 95),
         "coverage_error_68": float(np.sqrt(0.68 * 0.32 / len(events))),
-        "decile_shares": (np.histogram(rank, np.arange(0, 101, 10))[0] / len(rank)).tolist(),
-        "ks_unfolded": kolmogorov(truth, first)[0],
-        "ks_reco_as_gen": kolmogorov(truth, reco)[0],
-        "ks_null_of_halves": float(np.median(null)),
+        "decile_shares": list(deciles.deciles),
+        "decile_chi2": deciles.test.value,
+        "decile_ndf": deciles.test.ndf,
+        "decile_p": deciles.test.p,
+        "decile_largest_deviation": deciles.deviation.value,
+        "decile_largest_deviation_of_covered_95": deciles.deviation.null_95,
+        "ks_of_halves": {
+            "null": ks_of_halves(truth, truth),
+            "unfolded": ks_of_halves(truth, drawn[:, 0]),
+            "RECO as GEN": ks_of_halves(truth, reco),
+        },
     }
+
+
+def ks_of_halves(truth: np.ndarray, other: np.ndarray) -> float:
+    """KS of half of the events' truth and the other half's `other`: median of random divisions."""
+    found = []
+    for seed in range(DIVISIONS_OF_NULL):
+        order = np.random.default_rng(seed).permutation(len(truth))
+        one, two = np.array_split(order, 2)
+        found.append(kolmogorov(truth[one], other[two])[0])
+    return float(np.median(found))
 
 
 def share_inside(rank: np.ndarray, low: int, high: int) -> float:
@@ -339,14 +356,14 @@ def prior(study: str, sample: Path, path: Path, scratch: Path) -> dict[str, Any]
     begin = time.process_time()
     adapted = remove_prior(study, data, sample, scratch / "adapted", iterations=2, overwrite=True)
     seconds = time.process_time() - begin
-    found = {
-        name: kolmogorov(
+    found = {"null": ks_of_halves(truth, truth)} | {
+        name: ks_of_halves(
             truth, masses(made, load_emulator(model_path).simulate(events, oversample=1), text)
-        )[0]
+        )
         for name, model_path in (("before", path), ("after", adapted.path))
     }
     steps = adapted.as_dict()["steps"]
-    return {"events": len(events), "ks": found, "cpu_seconds": seconds, "steps": steps}
+    return {"events": len(events), "ks_of_halves": found, "cpu_seconds": seconds, "steps": steps}
 
 
 def main() -> None:

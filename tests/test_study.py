@@ -212,6 +212,26 @@ def test_files_that_are_no_study(write, text, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "base.yaml must hold a mapping"),
+        (b"- 1", "base.yaml must hold a mapping"),
+        (b"parts: \xff\xfe", "base.yaml cannot be read as YAML"),
+        (b"a: [1,\n b", "base.yaml, line 2: not valid YAML"),
+        (None, "there is no study file base.yaml"),
+    ],
+)
+def test_bases_that_are_no_study(write, content, message):
+    study = write("name: x\nbase: base.yaml\n")
+    if content is not None:
+        study.with_name("base.yaml").write_bytes(content)
+    with pytest.raises(StudyError) as caught:
+        load_study(study)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"{study}: base: ")
+
+
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "x.yaml").write_bytes(b"name: \xff\xfe")
     with pytest.raises(StudyError, match="cannot be read as YAML"):

@@ -5,7 +5,7 @@ import zipfile
 import awkward as ak
 import pytest
 
-from gen2reco import load_emulator, open_events, save_emulator, train
+from gen2reco import info, load_emulator, open_events, save_emulator, train
 from gen2reco.emulator.migrations import FORMAT, MIGRATIONS, migrate
 from gen2reco.emulator.reference import check_reference
 from gen2reco.errors import EmulatorError, OutputExistsError
@@ -47,6 +47,15 @@ def test_a_zip_is_as_good_as_a_folder(small_emulator, tmp_path, gen_file):
     assert loaded.digest == saved.digest
     gen = next(iter(open_events(gen_file)))
     assert ak.array_equal(loaded.simulate(gen), load_emulator(small_emulator).simulate(gen))
+
+
+def test_a_zip_is_checked_as_a_folder_is(small_emulator, tmp_path):
+    packed = shutil.make_archive(str(tmp_path / "model"), "zip", small_emulator)
+    assert info(packed, check=True).check == info(small_emulator, check=True).check
+    bare = tmp_path / "bare.zip"
+    save_emulator(load_emulator(small_emulator), bare)
+    with pytest.raises(EmulatorError, match=r"bare\.zip holds no reference\.parquet.*train"):
+        info(bare, check=True)
 
 
 def test_reference_events_are_reproduced(small_emulator):
@@ -99,6 +108,59 @@ def test_damage_is_one_clear_error(copy):
         load_emulator(copy)
     with pytest.raises(EmulatorError, match="there is no emulator"):
         load_emulator(copy / "nowhere")
+
+
+@pytest.mark.parametrize("wrong", ["x", 3, None, "absent"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        (),
+        ("study",),
+        ("study", "parts"),
+        ("parts",),
+        ("parts", 0, "name"),
+        ("parts", 0, "features"),
+        ("parts", 0, "members"),
+        ("layout",),
+        ("layout", "types"),
+        ("provenance",),
+    ],
+)
+def test_a_document_of_another_shape_is_damage(copy, place, wrong):
+    file = copy / "emulator.json"
+    document = json.loads(file.read_text())
+    *above, last = ("whole", *place)
+    node = holder = {"whole": document}
+    for step in above:
+        node = node[step]
+    if wrong == "absent":
+        del node[last]
+    else:
+        node[last] = wrong
+    file.write_text(json.dumps(holder.get("whole", [])))
+    with pytest.raises(EmulatorError, match=r"copy is damaged: \S"):
+        load_emulator(copy)
+
+
+def test_a_family_that_is_not_there_is_damage(copy):
+    text = (copy / "emulator.json").read_text()
+    (copy / "emulator.json").write_text(text.replace('"kind": "mixed"', '"kind": "mixd"'))
+    with pytest.raises(EmulatorError, match="copy is damaged"):
+        load_emulator(copy)
+
+
+def test_damage_anywhere_in_a_zip_is_one_clear_error(tmp_path):
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("emulator.json", json.dumps({str(i): i for i in range(40)}))
+        archive.writestr("event-0.safetensors", bytes(range(200)))
+    content = (tmp_path / "whole.zip").read_bytes()
+    for place in range(len(content)):
+        for flipped in (0x01, 0xFF):
+            damaged = bytearray(content)
+            damaged[place] ^= flipped
+            (tmp_path / "model.zip").write_bytes(damaged)
+            with pytest.raises(EmulatorError):
+                load_emulator(tmp_path / "model.zip")
 
 
 def test_an_emulator_with_discrete_columns_comes_back(bundled, gen_file, tmp_path):

@@ -68,6 +68,13 @@ CASES = [
     Case("threshold", 15 + POSITIVE, [(15 + least, 1e6) for least in POSITIVE.min(axis=0)]),
     Case("threshold", 15 + POSITIVE, [(15 + 1e-9, 1e6)] * 2, options={"edge": 15.0}),
     Case("threshold_at", 1 + POSITIVE, [(1.0, 1e6)] * 2, given={"edge": GEN / 100}),
+    Case(
+        "soft_threshold_at",
+        1 + POSITIVE,
+        [(1.0, 1e6)] * 2,
+        given={"edge": GEN / 100},
+        options={"softness": 0.02},
+    ),
     Case("quantile_normal", HEAVY, [FAR, FAR]),
     Case("quantile_normal", np.round(NORMAL, 1), [FAR, FAR], options={"knots": 200}),
     Case("ratio", POSITIVE, [(1e-9, 1e9)] * 2, given={"gen": GEN}),
@@ -296,6 +303,22 @@ def test_a_fitted_threshold_lies_just_below_the_smallest_value():
     edge = fit("threshold", values).edge[0]
     assert 0 < values.min() - edge < 0.002
     assert 14.998 < edge < 15.001
+
+
+def test_a_soft_threshold_keeps_values_far_above_and_none_below():
+    """A muon of 1.4 % resolution keeps it, whether it has 12 or 40 GeV where RECO begins at 10."""
+    spec = TransformSpec.model_validate(
+        {"kind": "soft_threshold_at", "softness": 0.02, "given": {"edge": "10 / gen.pt"}}
+    )
+    kind, options = parse(spec, 1, "")
+    given = {"edge": np.array([10 / 12, 10 / 40])}
+    values = np.array([[1.01], [0.99]])
+    soft = kind.fit(values, given, options)
+    assert soft.forward(values, given) == pytest.approx(values, abs=0.02 * np.exp(-8))
+    far_below = soft.inverse(np.array([[-3.0], [-3.0]]), given)
+    assert (far_below[:, 0] >= given["edge"]).all()
+    with pytest.raises(StudyError, match="1 of 2 values, the first in row 0: lower its edge"):
+        kind.fit(np.array([[0.8], [0.99]]), given, options)
 
 
 def test_residual_rescaling_is_that_of_the_source():

@@ -47,6 +47,50 @@ def test_wrong_blocks_name_the_place_and_the_nearest_name(block, says):
         assert text in str(error.value)
 
 
+def blocks_within(node, schema, *above):
+    """Places of blocks in the settings of a family, where lists have one entry."""
+    if "$ref" in node:
+        if above:
+            yield above
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    for name, field in node.get("properties", {}).items():
+        yield from blocks_within(field, schema, *above, name)
+    for entry in [node.get("items"), *node.get("prefixItems", [])]:
+        if isinstance(entry, dict):
+            yield from blocks_within(entry, schema, *above, 0)
+
+
+SCHEMA = models.config_schema()
+NESTED = [
+    (kind, place)
+    for kind, reference in SCHEMA["discriminator"]["mapping"].items()
+    for place in blocks_within(SCHEMA["$defs"][reference.rsplit("/", 1)[-1]], SCHEMA)
+]
+
+
+def test_blocks_in_blocks_are_found():
+    assert {kind for kind, _ in NESTED} == {"mixed", "sets", "transport"}
+    assert ("sets", ("electromagnetic", 0)) in NESTED
+
+
+@pytest.mark.parametrize(("kind", "place"), NESTED)
+def test_an_unknown_key_in_a_block_of_a_block_is_named(kind, place):
+    inner = {"zzz": 1}
+    for step in reversed(place):
+        inner = [inner] if step == 0 else {step: inner}
+    with pytest.raises(StudyError) as error:
+        models.parse({"kind": kind, **inner})
+    where = ".".join(["model", *map(str, place), "zzz"])
+    assert f"{where}: unknown key for kind {kind!r}. Allowed: " in str(error.value)
+
+
+def test_the_nearest_key_of_a_block_in_a_block():
+    with pytest.raises(StudyError, match=r"model\.tracker\.feild.*Did you mean 'field'"):
+        models.parse({"kind": "sets", "tracker": {"feild": 3.8}})
+    with pytest.raises(StudyError, match=r"model\.electromagnetic\.0\.stepz.*Did you mean 'steps'"):
+        models.parse({"kind": "sets", "electromagnetic": [{"stepz": 2}]})
+
+
 def test_quantile_needs_its_nine_conditions():
     with pytest.raises(StudyError, match=r"9 conditions .* has 4"):
         models.build({"kind": "quantile"}, Shape(2, 4))

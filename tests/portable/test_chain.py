@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from gen2reco import load_emulator
+from gen2reco.emulator.reference import read_reference
 from gen2reco.errors import EmulatorError
 from gen2reco.portable.chain import PartChain
 from gen2reco.portable.program import captured
 from gen2reco.portable.reference import (
     References,
     compare,
-    reference_gen,
     references,
     rounding,
     tables_of,
@@ -21,7 +21,7 @@ from gen2reco.portable.reference import (
 @pytest.fixture(scope="module")
 def whole_events(hmumu_model):
     emulator = load_emulator(hmumu_model)
-    return emulator, tables_of(emulator, reference_gen(hmumu_model), replicas=2)
+    return emulator, tables_of(emulator, read_reference(hmumu_model)[0], replicas=2)
 
 
 PARTS = ("muons", "jets", "jets.presence", "spurious", "spurious.presence", "met")
@@ -63,7 +63,7 @@ def test_inputs_are_named_once_and_values_that_are_no_numbers_are_mended(small_e
     assert len(set(expressions)) == len(expressions)
     (pt,) = (one for one in chain.inputs if one.expression == "gen_jet.pt")
     assert pt.columns == (("condition", "gen_jet_pt"), ("relative_to", "jet_pt"))
-    tables = tables_of(emulator, reference_gen(small_emulator), replicas=1)
+    tables = tables_of(emulator, read_reference(small_emulator)[0], replicas=1)
     rows = references(emulator.part("event"), chain, tables["event"])
     gen = torch.from_numpy(rows.gen.copy())
     gen[:, expressions.index("gen_jet.pt")] = float("nan")
@@ -75,7 +75,7 @@ def test_a_captured_program_takes_any_number_of_rows(small_emulator):
     emulator = load_emulator(small_emulator)
     trained = emulator.part("event")
     chain = PartChain(trained)
-    tables = tables_of(emulator, reference_gen(small_emulator), replicas=1)
+    tables = tables_of(emulator, read_reference(small_emulator)[0], replicas=1)
     rows = references(trained, chain, tables["event"])
     program = captured(chain).module()
     for count in (1, 7, len(rows.gen)):

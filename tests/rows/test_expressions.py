@@ -24,6 +24,14 @@ def numbers(names, expression):
     return [float(v) if ok else None for v, ok in zip(column.values, column.valid, strict=True)]
 
 
+def test_missing_is_nan_as_a_number_whatever_the_type(names):
+    for expression in ("mu.charge", "mu.pt", "mu.pt > 50"):
+        column = names.evaluate(expression)
+        found = column.numbers()
+        assert found.dtype == np.float64
+        assert np.isnan(found).tolist() == (~column.valid).tolist() == [False, True, True, False]
+
+
 def close(found, expected):
     """The same entries are missing, the others agree."""
     assert [x is None for x in found] == [x is None for x in expected]
@@ -90,6 +98,19 @@ def test_narrow_integers_do_not_overflow(make_columns):
     names = Namespace(columns)
     assert names.evaluate("abs(leading(Jet).flavour) + flags").values.tolist() == [383]
     assert names.evaluate("big").values.tolist() == [2**64 - 1]
+
+
+def test_whole_numbers_without_sign_have_differences(make_columns):
+    columns = make_columns({"Jet_pt": [[1.0]]})
+    columns["a"], columns["b"] = np.array([1], np.uint64), np.array([2], np.uint64)
+    columns["big"] = np.array([2**64 - 1], np.uint64)
+    names = Namespace(columns)
+    assert names.evaluate("a - b").values.tolist() == [-1]
+    assert names.evaluate("-a").values.tolist() == [-1]
+    assert names.evaluate("big > a").values.tolist() == [True]
+    for text in ("big - a", "1 + big % 2", "-big"):
+        with pytest.raises(StudyError, match=r"computes with whole numbers beyond 2\*\*63 - 1"):
+            names.evaluate(text)
 
 
 def test_masks_take_missing_as_false(names):

@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,13 @@ from killed_fit import train
 from safetensors import safe_open
 
 from gen2reco.training import loop
-from gen2reco.training.checkpoint import CHECKPOINT, LOG
+from gen2reco.training.checkpoint import (
+    CHECKPOINT,
+    LOG,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from gen2reco.training.history import read_history
 
 
@@ -60,6 +69,19 @@ def test_a_fit_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, through, 
 
 class Stopped(Exception):  # noqa: N818
     """Stands for a kill inside an epoch."""
+
+
+def test_a_file_system_that_cannot_flush_folders_holds_checkpoints(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    save_checkpoint(tmp_path, Checkpoint({"seed": 1}, {"epoch": 3}, {"w": torch.ones(2)}))
+    assert load_checkpoint(tmp_path, {"seed": 1}).state == {"epoch": 3}
 
 
 def test_a_checkpoint_within_an_epoch_holds_the_place(tmp_path, through, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gen2reco.errors import SampleError
-from gen2reco.validation import Rate, Sample, assess
+from gen2reco.validation import Rate, Sample, assess, write_report
 from gen2reco.validation.assess import IDENTITY
 from gen2reco.validation.report import to_plain
 
@@ -212,6 +212,63 @@ def test_rows_without_a_quantity_are_compared_as_a_share(toys):
     shares = next(check for check in found.checks if check.name.startswith("shares"))
     assert shares.worst == "rows without mass"
     assert not shares.agrees
+
+
+@pytest.mark.parametrize("side", ["full", "fast", "both"])
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+def test_a_quantity_without_any_value(toys, side, nothing, tmp_path):
+    toy = toys.make(rows=1200)
+
+    def wiped(sample):
+        none = np.full(len(sample), nothing)
+        return replace(sample, quantities={**sample.quantities, "mass": none}, gen_quantities={})
+
+    full = toy.full if side == "fast" else wiped(toy.full)
+    fast = toy.fast if side == "full" else wiped(toy.fast)
+    settings = replace(toys.settings, resplits=200)
+    found = assess(full, toy.half, fast, settings=settings)
+    mass = by_name(found)["quantity", "mass"]
+    shares = next(check for check in found.checks if check.name.startswith("shares"))
+    if side == "both":
+        assert found.agrees, found.headline
+        assert any("distribution of mass" in one for one in found.not_judged)
+    else:
+        assert mass.word == "only on one side"
+        assert shares.worst == "rows without mass"
+        assert not shares.agrees
+        assert not found.agrees
+    # trees see what FullSim has: a gap of FastSim, but nothing that FullSim lacks everywhere
+    assert ("mass" in found.classifier.features) == (side == "fast")
+    assert (found.classifier.excess.value > 0.4) == (side == "fast")
+    assert write_report(found, tmp_path, png=False).exists()
+
+
+def test_a_quantity_of_few_events_is_left_out_by_name(toys):
+    toy = toys.make(rows=3000)
+
+    def rare(sample):
+        known = sample.event % 250 == 0
+        mass = np.where(known, sample.quantities["mass"], np.nan)
+        return replace(sample, quantities={**sample.quantities, "mass": mass})
+
+    settings = replace(toys.settings, resplits=200)
+    found = assess(rare(toy.full), toy.half, rare(toy.fast), settings=settings)
+    assert found.agrees, found.headline
+    assert by_name(found)["quantity", "mass"].word == "too few values"
+    assert any("distribution of mass" in one for one in found.not_judged)
+    assert "mass" not in found.correlations[0].names
+    assert len(found.correlations[0].names) >= 4
+
+
+def test_what_cannot_be_resplit_is_named(toys):
+    toy = toys.make(rows=1200)
+    weight = np.ones(len(toy.full))
+    known = toy.full.event % 10 == 0
+    weight[np.flatnonzero(known)[::2]] = -1.0
+    mass = np.where(known, toy.full.quantities["mass"], np.nan)
+    full = replace(toy.full, quantities={**toy.full.quantities, "mass": mass}, weight=weight)
+    with pytest.raises(SampleError, match=r"^mass: "):
+        assess(full, toy.half, toy.fast, settings=replace(toys.settings, classifier_resplits=0))
 
 
 def test_a_copy_that_is_smeared_is_not_equal(toys):

@@ -111,3 +111,16 @@ def test_whole_numbers_lie_in_the_middle_of_bins():
     core = binned.core_edges(values - 4, np.ones(5000), 50)
     assert np.all(core % 1 == 0.5)
     assert core[0] < -3
+
+
+def test_quantile_bins_are_of_equal_population_and_keep_what_is_missing():
+    rng = np.random.default_rng(3)
+    features = np.stack([rng.normal(size=2550), np.repeat([0.0, 7.0], 1275), rng.random(2550)], 1)
+    features[::10, 2] = np.nan
+    bins = binned.quantile_bins(features)
+    assert np.ptp(np.unique(bins[:, 0], return_counts=True)[1]) <= 2
+    assert len(np.unique(bins[:, 0])) == binned.TREE_BINS
+    assert np.array_equal(bins[:, 1] > bins[0, 1], features[:, 1] > 0)
+    assert np.array_equal(np.isnan(bins), np.isnan(features))
+    assert binned.quantile_bins(features.astype(np.float32)).dtype == np.float32
+    assert np.isnan(binned.quantile_bins(np.full((5, 1), np.nan))).all()

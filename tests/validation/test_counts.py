@@ -120,3 +120,20 @@ def test_the_same_events_show_smaller_differences():
     assert found.mean_p < 1e-4
     assert found.replicas == 5
     assert apart.replicas == 0
+
+
+def test_numbers_that_all_events_have_and_that_differ_are_told():
+    events = np.arange(500)
+    two, one = (Tally(np.full(500, n), np.ones(500), events + 1000 * n) for n in (2, 1))
+    apart = compare_counts("jets", two, one)
+    assert apart.test.p < 1e-10
+    assert apart.mean_p < 1e-10
+    # one more event could have one more jet
+    assert apart.mean_full.error == pytest.approx(np.sqrt(501 / 502 * 1 / 502 / 500))
+    same = Counted(np.full(500, 2), np.ones((500, 3), int), np.ones(500), events)
+    found = compare_counts_of_the_same_events("jets", same)
+    assert found.test.p < 1e-10
+    assert found.mean_p < 1e-10
+    assert abs(found.mean_ratio.value - 1) > 5 * found.mean_ratio.error > 0
+    equal = compare_counts("jets", two, Tally(two.count, two.weight, two.event + 5000))
+    assert equal.test.p == equal.mean_p == 1

@@ -5,6 +5,7 @@ from scipy.stats import kstest, norm
 from gen2reco.errors import SampleError
 from gen2reco.validation import Outcome, Settings
 from gen2reco.validation.efficiency import axis_edges, judge_outcome
+from gen2reco.validation.object_verdict import region_pull
 
 SETTINGS = Settings(response_bins=6)
 
@@ -217,3 +218,15 @@ def test_what_does_not_fit_is_refused(change, message):
     }  # fmt: skip
     with pytest.raises(SampleError, match=message):
         Outcome(**{**parts, **change})
+
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_all_against_none_in_a_region_is_told(passes):
+    rows = 400
+    region = Outcome(
+        np.full(rows, passes), {}, np.ones(rows), np.arange(rows),
+        fast=np.full((rows, 4), not passes), kind="region",
+    )  # fmt: skip
+    found = judge_outcome("peak", region, SETTINGS)
+    assert found.overall[0].p < 1e-10
+    assert abs(region_pull(found)) > 10

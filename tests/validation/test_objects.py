@@ -158,7 +158,8 @@ def test_a_flag_that_half_a_lacks_is_no_copy(toys):
     rare = next(q for q in found.quantities if q.name == "rare")
     assert rare.kind == "discrete"
     assert rare.agrees
-    assert abs(rare.categories.pulls[1]) == pytest.approx(1, abs=0.01)
+    # one against none, and one more could have been there on either side
+    assert abs(rare.categories.pulls[1]) == pytest.approx(np.sqrt(0.5), abs=0.01)
     # a copied number, off in a single row, stays a failure
     broken = dict(toy.fast.responses)
     broken["eta"] = once

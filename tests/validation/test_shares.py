@@ -78,3 +78,43 @@ def test_binned_shares_by_hand():
     assert found.error[1] == pytest.approx(np.sqrt(0.75 * 0.25 / 2))
     assert np.isnan(found.share[2])
     assert np.isnan(found.error[2])
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.1, 300.0])
+def test_constants_that_differ_are_told_and_equal_ones_agree(weight):
+    events = np.arange(400)
+    off, on = (shares_by_event(np.full(400, k), np.full(400, weight), events, 2) for k in (0, 1))
+    # all of 400: as if one more of either kind had been seen
+    error = np.sqrt(401 / 402 * 1 / 402 / 400)
+    assert off.error == pytest.approx([error, error])
+    assert off.pulls(on) == pytest.approx([-1 / (np.sqrt(2) * error), 1 / (np.sqrt(2) * error)])
+    assert off.pulls(off).tolist() == [0, 0]
+    assert shares_test(off, on)[2] < 1e-10
+    assert shares_test(on, on)[2] == 1
+
+
+def test_mixes_that_are_the_same_in_every_event_but_differ_are_told():
+    event = np.repeat(np.arange(100), 4)
+    half, quarter = (
+        shares_by_event(np.tile(mix, 100), np.ones(400), event, 2)
+        for mix in ([0, 0, 1, 1], [0, 1, 1, 1])
+    )
+    assert half.pulls(quarter)[1] > 5
+    assert half.pulls(half).tolist() == [0, 0]
+
+
+def test_a_category_of_one_side_only_is_not_hidden_by_joining():
+    rows = np.ones(200), np.arange(200)
+    one = shares_by_event(np.repeat([0, 1], 100), *rows, 3)
+    two = shares_by_event(np.repeat([0, 2], 100), *rows, 3)
+    assert shares_test(one, two)[2] < 1e-10
+    few = shares_by_event(np.repeat([0, 2], [199, 1]), *rows, 3)
+    none = shares_by_event(np.zeros(200, int), *rows, 3)
+    assert shares_test(none, few)[2] == 1
+
+
+def test_none_of_few_rows_says_little_against_some_of_many():
+    few = shares_by_event(np.zeros(100, int), np.ones(100), np.arange(100), 3)
+    many = shares_by_event(np.repeat([0, 2], [9900, 100]), np.ones(10_000), np.arange(10_000), 3)
+    assert abs(few.pulls(many)[2]) < 1.1
+    assert shares_test(few, many)[2] > 0.5

@@ -2,10 +2,20 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gen2reco.validation import Rate, Settings, Targets
+from gen2reco.validation import Rate, Settings, Tally, Targets
+from gen2reco.validation.counts import compare_counts
+from gen2reco.validation.multiple import holm
 from gen2reco.validation.records import Metric, Statistic
 from gen2reco.validation.results import Categories, Quantity
-from gen2reco.validation.verdict import checks, floor_ratios, headline, rate_result, targets
+from gen2reco.validation.verdict import (
+    FAMILY,
+    checks,
+    enough_resplits,
+    floor_ratios,
+    headline,
+    rate_result,
+    targets,
+)
 
 
 def quantity(name, ratio=1.0, ks_p=0.5, **changes):
@@ -70,6 +80,13 @@ def test_p_values_are_corrected_over_the_family():
     assert ks.agrees
 
 
+@pytest.mark.parametrize("outcomes", [0, 3, 12, 40])
+def test_a_p_value_from_resplits_can_fail_alone(outcomes):
+    null = np.random.default_rng(2).gamma(8, 1 / 8, (1, enough_resplits(outcomes, 0.05)))
+    smallest = floor_ratios([quantity("a", 99.0)], null).largest_p
+    assert holm([smallest, *[1.0] * (FAMILY + outcomes - 1)])[0] < 0.05
+
+
 def test_a_broken_copy_fails_without_a_p_value():
     broken = quantity(
         "eta", kind="copy", floor_ratio=None, ks=None, equal=(1.0, 0.99), agrees=False
@@ -103,6 +120,29 @@ def test_binomial_errors_of_a_rate():
     # weight 2 each: as many events, twice the sum
     doubled = rate_result("x", Rate((60, 200), (60, 100), full_squared=(120, 400)))
     assert doubled.full_error == pytest.approx(found.full_error)
+
+
+@pytest.mark.parametrize("of", [lambda full, fast: Rate((full, 100), (fast, 100)), None])
+def test_all_against_none_is_told(of):
+    def rate(full, fast):
+        side = [np.arange(100) < n for n in (full, fast)]
+        return Rate.of(*((passed, np.full(100, 0.3), np.arange(100)) for passed in side))
+
+    of = of or rate
+    told = rate_result("x", of(100, 0))
+    assert told.p < 1e-10
+    assert told.full_error == pytest.approx(np.sqrt(101 / 102 * 1 / 102 / 100))
+    assert rate_result("x", of(100, 100)).p == pytest.approx(1)
+
+
+def test_objects_that_fullsim_never_has_are_told():
+    none, some = (Tally(np.full(300, n), np.ones(300), np.arange(300) + 1000 * n) for n in (0, 1))
+    counts = compare_counts("ghosts", none, some)
+    _, found = family([quantity("a")], counts=[counts])
+    share = next(check for check in found if check.name.startswith("shares"))
+    assert share.worst.endswith("of ghosts")
+    assert not share.agrees
+    assert np.isfinite(share.value.value)
 
 
 def test_targets_are_met_or_missed():

@@ -35,6 +35,12 @@ def simulated(request, tmp_path_factory):
     return request.param, *columns
 
 
+def test_the_autoencoder_sees_what_the_flow_sees():
+    flow, autoencoder = (load_study(name).parts[0] for name in ("jets", "jets-vae"))
+    assert autoencoder.condition == flow.condition
+    assert autoencoder.target == flow.target
+
+
 def test_both_baselines_give_the_same_fifteen_fields():
     fields = [set(load_study(name).parts[0].output["Jet"]) for name in TINY]
     wanted = "pt eta phi mass nConstituents nCh chEF neEmEF neHEF ptD width leadFrac charge"

@@ -40,6 +40,11 @@ def test_help_names_every_verb():
         (("train", "wjat", "-o", "nowhere/model"), 3, "Did you mean 'wjet'"),
         (("train", "wjet", "--set", "training.epochs", "-o", "nowhere/model"), 3, "KEY=VALUE"),
         (
+            ("tune", "zgamma-vae", "--space", "model.beta", "-o", "nowhere/tuning"),
+            3,
+            "--space wants KEY=VALUE, not 'model.beta'; for example --space 'model.latent={",
+        ),
+        (
             ("train", "wjet", "--set", "model.continuous.hiden=[8]", "-o", "nowhere/model"),
             3,
             "hidden",
@@ -57,6 +62,22 @@ def test_help_names_every_verb():
         ),
         (("info", "no_such_thing"), 5, "no_such_thing"),
         (("schema", "studdy"), 3, "'study'"),
+        *(
+            (("unfold", "model", "reco.parquet", "-o", "nowhere/gen.parquet", *given), 3, message)
+            for given, message in (
+                (("--method", "nonsense"), "--method is for unfolding with --simulation"),
+                (("--iterations", "3"), "--iterations is for unfolding with --simulation"),
+                (("--bootstraps", "3"), "--bootstraps is for unfolding with --simulation"),
+                (("--simulation", "s", "--method", "x"), "omnifold or posterior, not 'x'"),
+                (("--simulation", "s", "--draws", "3"), "--draws is for unfolding with an emul"),
+                (("--simulation", "s", "-w", "2"), "--workers is for unfolding with an emulator"),
+                (
+                    ("--simulation", "s", "--method", "posterior", "--bootstraps", "2"),
+                    "--bootstraps is for --method omnifold",
+                ),
+            )
+        ),
+        (("validate", "model", "x.parquet", "-w", "2"), 3, "say --scheduler local"),
         (("simulate",), 2, "Missing argument"),
         (("simulat",), 2, "No such command"),
     ],

@@ -13,8 +13,10 @@ import pytest
 
 from gen2reco import (
     cli,
+    compare,
     info,
     init,
+    load_study,
     open_events,
     save_emulator,
     schema,
@@ -102,8 +104,14 @@ class TestColumns:
 
     def test_no_events_to_judge(self, small_emulator, table, tmp_path):
         path = stored(tmp_path, table.slice(0, 0))
-        with pytest.raises(EventFileError, match="there are no events, so that none"):
+        with pytest.raises(EventFileError, match="there are no events to judge"):
             validate(small_emulator, path, tmp_path / "report")
+        whole = stored(tmp_path, table, "whole.parquet")
+        for pair in ((path, whole), (whole, path)):
+            with pytest.raises(
+                EventFileError, match=r"events\.parquet: there are no .* to compare"
+            ):
+                compare(*pair, tmp_path / "report")
 
 
 class TestIds:
@@ -147,6 +155,20 @@ class TestOptions:
                 simulate(small_emulator, "no_file.parquet", tmp_path / "reco.parquet", **options)
         with pytest.raises(StudyError, match=r"auto, test, all, not 'tset'. Did you mean 'test'"):
             validate(small_emulator, "no_file.parquet", tmp_path / "report", split="tset")
+
+    def test_mistakes_of_a_study_are_told_before_events_are_read(self, tmp_path):
+        with pytest.raises(StudyError, match=r"no family 'mixd'.*Did you mean 'mixed'"):
+            train("wjet", "no_file.parquet", tmp_path / "m", overrides={"model.kind": "mixd"})
+        with pytest.raises(StudyError, match="overrides act on a study file"):
+            train(load_study("wjet"), overrides={"training.epochs": 1}, output=tmp_path / "m")
+
+    def test_negative_seeds(self, small_emulator, tmp_path):
+        for verb in (
+            lambda: validate(small_emulator, "no_file.parquet", tmp_path / "report", seed=-1),
+            lambda: compare("no_file.parquet", "no_file.parquet", tmp_path / "report", seed=-1),
+        ):
+            with pytest.raises(StudyError, match="a seed is a whole number from 0 on, not -1"):
+                verb()
 
     def test_a_study_in_the_place_of_an_emulator(self, gen_file, tmp_path):
         with pytest.raises(EmulatorError, match=r"wjet, which is a study.*gen2reco train wjet"):

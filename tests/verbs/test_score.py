@@ -1,16 +1,18 @@
 """Scores of events: what families give, how signal is found, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from gen2reco import score, train
-from gen2reco.errors import EmulatorError, StudyError
+from gen2reco import load_emulator, score, train
+from gen2reco.errors import EmulatorError, EventFileError, OutputExistsError, StudyError
 from gen2reco.rows.splits import TEST, split
 from gen2reco.study import load_study
 from gen2reco.validation.discrimination import discriminate
+from gen2reco.verbs.score import without
 
 SAMPLE = Path(__file__).parents[1] / "data" / "zgamma_small.parquet"
 QUICK = {"training.epochs": 6, "model.hidden": [32], "model.latent": 6}
@@ -77,8 +79,59 @@ def test_what_cannot_be_scored_is_said(vae, small_emulator, gen_file, tmp_path):
         score(vae, SAMPLE, tmp_path / "no.parquet", sculpted="m_lly")
     with pytest.raises(StudyError, match="split"):
         score(vae, SAMPLE, tmp_path / "no.parquet", split_of="tset")
+    empty, few = tmp_path / "empty.parquet", tmp_path / "few.parquet"
+    pq.write_table(pq.read_table(SAMPLE).slice(0, 0), empty)
+    pq.write_table(pq.read_table(SAMPLE).slice(0, 60), few)
+    with pytest.raises(EventFileError, match=r"empty\.parquet: there are no events to score"):
+        score(vae, empty, tmp_path / "no.parquet")
+    with pytest.raises(EventFileError, match=r"empty\.parquet: there are no events to score"):
+        score(vae, SAMPLE, tmp_path / "no.parquet", signal=empty)
+    with pytest.raises(EventFileError, match="too few to measure"):
+        score(vae, SAMPLE, tmp_path / "no.parquet", signal=few)
+    assert not (tmp_path / "no.parquet").exists()
+    before = few.read_bytes()
+    with pytest.raises(OutputExistsError, match="already there"):
+        score(vae, tmp_path / "nothing.parquet", few)
+    with pytest.raises(EventFileError, match="cannot be the output too"):
+        score(vae, SAMPLE, few, signal=few, overwrite=True)
+    assert few.read_bytes() == before
     density = score(small_emulator, gen_file, tmp_path / "density.parquet")
     assert list(density.medians) == ["density"]
+
+
+def test_names_are_compared_word_by_word():
+    names = ["m", "pt_over_m", "gamma_pt", "m_lly", "mass"]
+    assert without(names, "m") == ["gamma_pt", "mass"]
+    assert without(names, "m_lly") == ["m", "pt_over_m", "gamma_pt", "mass"]
+
+
+def judged_by(model, **quantities):
+    """The emulator with other quantities under `validation`."""
+    emulator = load_emulator(model)
+    block = emulator.study.validation.model_copy(update={"quantities": quantities})
+    study = emulator.study.model_copy(update={"validation": block})
+    return replace(emulator, study=study)
+
+
+def test_a_sculpted_quantity_that_leaves_none_is_refused(vae, tmp_path):
+    emulator = judged_by(vae, m="MET.pt", m_over_pt="MET.pt / photon.pt")
+    with pytest.raises(StudyError, match="words of 'm'"):
+        score(emulator, SAMPLE, tmp_path / "no.parquet", signal=SAMPLE, sculpted="m")
+
+
+def test_a_missing_integer_is_no_zero(vae, strange, tmp_path):
+    # events of electrons have no muon: among the others a cut changes nothing
+    emulator = judged_by(vae, charge="mu_minus.charge", met="MET.pt")
+    scored = score(
+        emulator,
+        SAMPLE,
+        tmp_path / "scores.parquet",
+        signal=strange,
+        sculpted="charge",
+        ceiling=False,
+        pictures=tmp_path / "pictures",
+    )
+    assert [one.sculpting for one in scored.found] == [0.0] * len(scored.found)
 
 
 def test_families_without_a_score_are_refused(bundled, tmp_path):

@@ -67,6 +67,9 @@ def test_shards_join_to_the_bytes_of_one_run(small_emulator, files, whole, tmp_p
     assert different <= {"genEventSumw", "genEventSumw2", "sumw"}
     assert one["genEventSumw"] == pytest.approx(all_["genEventSumw"])
     assert (merged.shards, merged.generated) == (4, 3000)
+    with pytest.raises(EventFileError, match="it is read and cannot be the output"):
+        merge(folder, folder / ".." / done[0].path.relative_to(tmp_path), overwrite=True)
+    assert status(folder).complete
 
 
 def test_what_is_done_stays_and_what_is_broken_is_made_anew(small_emulator, files, tmp_path):
@@ -242,6 +245,19 @@ def test_submit_files_are_those_of_the_batch_systems(small_emulator, files, tmp_
     assert tasks.split() == ["0", "1", "2", "3", "4"]
     for path in made.files[:2]:
         subprocess.run(["/bin/bash", "-n", path], check=True)
+
+
+def test_a_launcher_with_an_open_quotation_is_refused(small_emulator, files, tmp_path):
+    with pytest.raises(StudyError, match=r"launcher .*apptainer.* is no shell command: No closing"):
+        submit(
+            small_emulator,
+            files,
+            tmp_path / "out",
+            shards=2,
+            backend="slurm",
+            launcher="apptainer 'x",
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_arrays_are_cut_where_slurm_would_refuse_them(tmp_path):

@@ -6,14 +6,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from gen2reco import (
+    load_emulator,
     load_study,
     open_events,
     simulate,
     train,
     unfold,
 )
-from gen2reco.errors import EmulatorError, OutputExistsError, StudyError
-from gen2reco.verbs.prior import remove_prior
+from gen2reco.errors import (
+    EmulatorError,
+    EventFileError,
+    OutputExistsError,
+    SampleError,
+    StudyError,
+)
+from gen2reco.verbs.prior import remove_prior, unfold_without_prior
 from gen2reco.verbs.reweight import reweight
 
 QUICK = {
@@ -83,6 +90,13 @@ def test_each_verb_refuses_emulators_of_the_other(
 
 
 @pytest.fixture(scope="module")
+def empty_file(bundled, tmp_path_factory):
+    path = tmp_path_factory.mktemp("empty") / "empty.parquet"
+    pq.write_table(pq.read_table(bundled).slice(0, 0), path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def done(bundled, reco_file, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "unfolded.parquet"
     simulation = path.with_name("simulation.parquet")
@@ -123,12 +137,27 @@ class TestReweight:
 
     def test_what_cannot_be_unfolded_is_refused(self, done, reco_file, tmp_path):
         _, path, simulation = done
-        with pytest.raises(OutputExistsError, match="exists"):
+        with pytest.raises(OutputExistsError, match="already there"):
             reweight("wjet-unfold", reco_file, simulation, path)
+        before = simulation.read_bytes()
+        for place in (simulation, reco_file):
+            with pytest.raises(EventFileError, match="it is read and cannot be the output"):
+                reweight("wjet-unfold", reco_file, simulation, place, overwrite=True)
+        assert simulation.read_bytes() == before
         with pytest.raises(StudyError, match="'wjet' simulates"):
             reweight("wjet", reco_file, simulation, tmp_path / "out.parquet")
         with pytest.raises(StudyError, match="two replicas or none"):
             reweight("wjet-unfold", reco_file, simulation, tmp_path / "o.parquet", bootstraps=1)
+        with pytest.raises(StudyError, match="a seed is a whole number from 0 on, not -1"):
+            reweight("wjet-unfold", reco_file, simulation, tmp_path / "o.parquet", seed=-1)
+
+    def test_files_without_events_are_refused(self, done, reco_file, empty_file, tmp_path):
+        _, _, simulation = done
+        out = tmp_path / "out.parquet"
+        with pytest.raises(EventFileError, match=r"empty\.parquet: there are no events to unfold$"):
+            reweight("wjet-unfold", empty_file, simulation, out)
+        with pytest.raises(EventFileError, match=r"there are no events to unfold with"):
+            reweight("wjet-unfold", reco_file, empty_file, out)
 
 
 def test_removing_the_prior_trains_with_other_weights(bundled, reco_file, tmp_path):
@@ -142,3 +171,44 @@ def test_removing_the_prior_trains_with_other_weights(bundled, reco_file, tmp_pa
     assert result.events > 0
     with pytest.raises(OutputExistsError):
         remove_prior(study, reco_file, bundled, tmp_path / "model")
+
+
+def test_what_cannot_become_of_it_is_refused_before_the_first_training(
+    reco_file, empty_file, bundled, tmp_path, monkeypatch
+):
+    def trained(*_, **__):
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr("gen2reco.verbs.prior.train", trained)
+    out = tmp_path / "gen.parquet"
+    for pair in ((empty_file, bundled), (reco_file, empty_file)):
+        with pytest.raises(EventFileError, match="there are no events to unfold"):
+            remove_prior("wjet-unfold", *pair, tmp_path / "model")
+    without = tmp_path / "without.parquet"
+    table = pq.read_table(reco_file)
+    few = table.filter(np.array([not pts for pts in table["Muon_pt"].to_pylist()]))
+    pq.write_table(few.slice(0, 5), without)
+    with pytest.raises(SampleError, match=r"without\.parquet: no event has all RECO objects, of 5"):
+        remove_prior("wjet-unfold", without, bundled, tmp_path / "model")
+    for wrong, message in (({"policy": "x"}, "policy must be"), ({"draws": 0}, "must lie between")):
+        with pytest.raises(StudyError, match=message):
+            unfold_without_prior("wjet-unfold", reco_file, bundled, out, **wrong)
+    with pytest.raises(EventFileError, match="cannot be the output too"):
+        unfold_without_prior("wjet-unfold", reco_file, bundled, bundled, overwrite=True)
+    out.write_bytes(b"")
+    with pytest.raises(OutputExistsError, match="already there"):
+        unfold_without_prior("wjet-unfold", reco_file, bundled, out)
+    out.rename(tmp_path / "gen.parquet.model")
+    with pytest.raises(OutputExistsError, match=r"gen2reco unfold .*gen\.parquet\.model FILES -o"):
+        unfold_without_prior("wjet-unfold", reco_file, bundled, out)
+
+
+def test_unfolding_without_the_prior_keeps_its_emulator(bundled, reco_file, tmp_path):
+    study = load_study("wjet-unfold", QUICK)
+    lines = []
+    result = unfold_without_prior(
+        study, reco_file, bundled, tmp_path / "gen.parquet", iterations=1, draws=2, say=lines.append
+    )
+    assert result.events == len(read(tmp_path / "gen.parquet")) > 3000
+    assert load_emulator(tmp_path / "gen.parquet.model").provenance["weighted"]
+    assert "prior removed 1 times" in lines[-1]

@@ -9,8 +9,13 @@ import pytest
 
 from gen2reco import load_emulator, load_study, open_events, simulate, train, unfold
 from gen2reco.errors import StudyError
-from gen2reco.events import flat_columns
+from gen2reco.events import Jagged, flat_columns
+from gen2reco.events.layout import to_events
+from gen2reco.rows.expressions import Namespace
+from gen2reco.validation import Settings
 from gen2reco.verbs.judged import read_judged
+from gen2reco.verbs.samples import emulated
+from gen2reco.verbs.transported import transported
 from gen2reco.verbs.way_back import way_back
 
 EVENTS = 3000
@@ -165,3 +170,61 @@ def test_the_way_back_is_judged_on_other_events(sample, trained):
     apart = np.abs(made - [of_b[event] for event in events])
     assert np.median(apart) < 3.0
     assert np.median(apart) > 0.0
+
+
+def test_a_report_says_where_the_maps_carry_momenta(sample, trained):
+    """After the identity start all momenta are near FullSim's, but for what the loss of pt does."""
+    emulator, settings = trained.emulator, Settings(resplits=20, bootstraps=10)
+    judged = read_judged(emulator, open_events(sample), test_only=False)
+    made = emulated(emulator, judged.events, seed=1)
+    back = way_back(emulator, judged, seed=1)
+    found = transported(emulator, judged, made, back, settings)
+    assert [one.name.partition(",")[0] for one in found.sliced] == ["RECO", "GEN", "RECO"]
+    for one in found.sliced:
+        assert one.components == 8
+        assert 0 < one.events <= len(judged.events) // 2
+        assert one.value.value < 10 * one.value.null
+    assert [plan.name for plan in found.plans] == ["minus_energy", "plus_energy"]
+    for plan in found.plans:
+        passing = [count / len(judged.events) for count in plan.events]
+        assert min(passing) > 0.9
+        assert plan.correlation[0] > 0.99
+        assert 0.9 < plan.correlation[1] < 1
+        tables = np.array([plan.full, plan.fast])
+        assert tables.sum() > 0.9 * sum(plan.events)
+    # against pt made twice as large the distance is far outside the null
+    double = replaced_pt(made, 2.0)
+    (wrong,) = transported(emulator, judged, double, {}, settings).sliced
+    assert wrong.value.value > 10 * wrong.value.null_95
+    assert wrong.p == pytest.approx(1 / 21)
+
+
+def replaced_pt(events, factor):
+    columns = flat_columns(events)
+    pt = columns["Electron_pt"]
+    return to_events(columns | {"Electron_pt": Jagged(pt.offsets, factor * pt.content)})
+
+
+def test_the_lead_jet_of_ttbar_is_compared_with_its_parton():
+    """The nearest quark within 0.4; none where all are farther away."""
+    study = load_study("ttbar")
+    columns = {
+        "LHEPart_pt": [[50.0, 60.0, 70.0], [50.0, 60.0, 70.0]],
+        "LHEPart_eta": [[0.0, 0.1, 1.0], [0.0, 0.1, 1.0]],
+        "LHEPart_phi": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+        "LHEPart_mass": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+        "LHEPart_pdgId": [[11, 5, 2], [11, 5, 2]],
+        "Jet_pt": [[30.0, 80.0], [90.0]],
+        "Jet_eta": [[0.0, 0.3], [-2.0]],
+        "Jet_phi": [[0.0, 0.0], [0.0]],
+        "Jet_mass": [[0.0, 0.0], [0.0]],
+    }
+    names = Namespace(to_events({k: jagged(v) for k, v in columns.items()}), study.define)
+    found = names.evaluate("jet_1_parton.pt")
+    assert found.valid.tolist() == [True, False]
+    assert found.values[0] == 60.0
+
+
+def jagged(rows):
+    content = np.concatenate([np.asarray(row) for row in rows])
+    return Jagged(np.cumsum([0, *map(len, rows)]), content)

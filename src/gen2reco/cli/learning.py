@@ -130,7 +130,7 @@ def tune(
         files or (),
         output,
         trials=trials,
-        space=overrides(space) if space else None,
+        space=overrides(space, "--space", "'model.latent={choices: [8, 13]}'") if space else None,
         overrides=overrides(settings or []),
         monitor=monitor,  # type: ignore[arg-type]
         repeats=repeats,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +21,14 @@ from gen2reco.cli.options import (
     Policy,
     Seed,
     Workers,
+    refuse_given,
 )
 from gen2reco.cli.output import say, show
 from gen2reco.errors import StudyError
+
+_ITERATED = ("method", "iterations")
+_STREAMED = ("draws", "chunk", "workers", "members", "policy")
+"""Options of `unfold` for its iterations, and for the emulator that it ends with."""
 
 
 def simulate(
@@ -122,6 +126,7 @@ def generate(
 
 
 def unfold(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -159,59 +164,54 @@ def unfold(
     as_json: AsJson = False,
 ) -> None:
     """Turn files of RECO events into a file of GEN events, or weight simulated GEN to them."""
-    from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
+    if not simulation:
+        refuse_given(context, (*_ITERATED, "bootstraps"), "for unfolding with --simulation")
+    elif method == "omnifold":
+        refuse_given(context, _STREAMED, "for unfolding with an emulator, not for omnifold")
+    elif method == "posterior":
+        refuse_given(context, ("bootstraps",), "for --method omnifold")
+    else:
+        raise StudyError(f"--method is omnifold or posterior, not {method!r}")
+    common: dict[str, Any] = {
+        "seed": seed,
+        "keep": keep or (),
+        "file_format": file_format,
+        "overwrite": overwrite,
+    }
+    if simulation and method == "omnifold":
+        from gen2reco.verbs.reweight import reweight  # noqa: PLC0415
 
-    emulator: str | Path = model
-    if simulation:
-        if method not in {"omnifold", "posterior"}:
-            raise StudyError(f"--method is omnifold or posterior, not {method!r}")
-        if method == "omnifold":
-            from gen2reco.verbs.reweight import reweight  # noqa: PLC0415
-
-            weighted = reweight(
-                model,
-                files,
-                simulation,
-                output,
-                iterations=iterations or 5,
-                bootstraps=bootstraps,
-                seed=seed,
-                keep=keep or (),
-                file_format=file_format,
-                overwrite=overwrite,
-                say=say,
-            )
-            show(weighted, as_json)
-            return
-        from gen2reco.verbs.prior import remove_prior  # noqa: PLC0415
-
-        emulator = output.with_name(f"{output.name}.model")
-        adapted = remove_prior(
+        weighted = reweight(
             model,
             files,
             simulation,
-            emulator,
-            iterations=iterations or 2,
-            overwrite=overwrite,
+            output,
+            iterations=iterations or 5,
+            bootstraps=bootstraps,
             say=say,
+            **common,
         )
-        say(str(adapted))
-    from gen2reco.verbs.unfold import unfold as run  # noqa: PLC0415
+        show(weighted, as_json)
+        return
+    from gen2reco.verbs.progress import event_progress  # noqa: PLC0415
 
     with event_progress("unfold") as progress:
-        result = run(
-            emulator,
-            files,
-            output,
-            draws=draws,
-            seed=seed,
-            chunk=chunk,
-            workers=workers,
-            members=members,
-            keep=keep or (),
-            policy=policy,
-            file_format=file_format,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        common |= {
+            "draws": draws,
+            "chunk": chunk,
+            "workers": workers,
+            "members": members,
+            "policy": policy,
+            "progress": progress,
+        }
+        if simulation:
+            from gen2reco.verbs.prior import unfold_without_prior  # noqa: PLC0415
+
+            result = unfold_without_prior(
+                model, files, simulation, output, iterations=iterations or 2, say=say, **common
+            )
+        else:
+            from gen2reco.verbs.unfold import unfold as run  # noqa: PLC0415
+
+            result = run(model, files, output, **common)
     show(result, as_json)

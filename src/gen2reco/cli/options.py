@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from gen2reco.errors import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that would be ignored where they are given: StudyError."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise StudyError(f"--{name} is {why}")
+
 
 Model = Annotated[Path, typer.Argument(help="A trained emulator: its folder or zip file.")]
 Inputs = Annotated[list[str], typer.Argument(help="Files or globs of events.")]

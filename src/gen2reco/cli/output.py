@@ -22,8 +22,10 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def overrides(settings: list[str]) -> dict[str, Any]:
-    """Return settings given as KEY=VALUE by key, their values read as YAML."""
+def overrides(
+    settings: list[str], option: str = "--set", example: str = "training.epochs=40"
+) -> dict[str, Any]:
+    """Return what an option gave as KEY=VALUE, by key, the values read as YAML."""
     from ruamel.yaml import YAML  # noqa: PLC0415
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415
 
@@ -32,12 +34,12 @@ def overrides(settings: list[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         if not equals or not key:
             raise StudyError(
-                f"--set wants KEY=VALUE, not {setting!r}; for example --set training.epochs=40"
+                f"{option} wants KEY=VALUE, not {setting!r}; for example {option} {example}"
             )
         try:
             values[key] = YAML(typ="safe").load(text)
         except YAMLError:
-            raise StudyError(f"--set {key}: {text!r} is not a YAML value") from None
+            raise StudyError(f"{option} {key}: {text!r} is not a YAML value") from None
     return values
 
 

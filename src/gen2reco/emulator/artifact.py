@@ -15,31 +15,45 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from gen2reco import models
 from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
-from gen2reco.errors import EmulatorError, OutputExistsError, nearest
+from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
 from gen2reco.features import PartFeatures, features_from_state
 from gen2reco.models.protocol import Shape
 from gen2reco.study import Study, shipped_studies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gen2reco.models.protocol import Model
 
 DOCUMENT = "emulator.json"
 REFERENCE = "reference.parquet"
+_DAMAGED = (
+    AttributeError,
+    IndexError,
+    TypeError,
+    ValueError,  # those of json and pydantic are
+    StudyError,
+    SafetensorError,
+    RuntimeError,
+    OSError,
+)
+"""What reading a document and weights raises where they are not what was written."""
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError)
+"""What unpacking raises; an unknown way of compression is a RuntimeError."""
 
 
 def save_emulator(
@@ -146,17 +160,29 @@ def load_emulator(path: str | Path) -> Emulator:
             )
         there = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
         raise EmulatorError(f"there is no emulator at {path}.{nearest(str(path), there)}")
-    if path.is_file():
-        with tempfile.TemporaryDirectory() as unpacked:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    archive.extractall(unpacked)
-            except zipfile.BadZipFile:
-                raise EmulatorError(
-                    f"{path} is neither a folder nor a zip file with an emulator"
-                ) from None
-            return _load_folder(Path(unpacked), str(path))
-    return _load_folder(path, str(path))
+    with unpacked(path) as folder:
+        return _load_folder(folder, str(path))
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield the folder of a saved emulator; that of a zip file is there until this closes.
+
+    Raises:
+        EmulatorError: it is a file, and no zip or one that cannot be unpacked.
+    """
+    if path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if not zipfile.is_zipfile(path):
+            raise EmulatorError(f"{path} is neither a folder nor a zip file with an emulator")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+        except _DAMAGED_ZIP as error:
+            raise EmulatorError(f"{path} cannot be unpacked: {error!s:.300}") from error
+        yield Path(folder)
 
 
 def as_emulator(model: Emulator | str | Path) -> Emulator:
@@ -176,24 +202,22 @@ def _load_folder(folder: Path, shown: str) -> Emulator:
             f"{shown} holds no {DOCUMENT}: not an emulator, or a training that has not finished"
         )
     try:
-        document = migrate(json.loads(file.read_text(encoding="utf-8")), shown)
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise TypeError(f"{DOCUMENT} is no mapping")
+        document = migrate(document, shown)
         study = Study.model_validate(document["study"])
         parts = tuple(_load_part(folder, study, saved) for saved in document["parts"])
         layout = RecoLayout(
             singletons=tuple(document["layout"]["singletons"]),
             types=dict(document["layout"]["types"]),
         )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        ValidationError,
-        SafetensorError,
-        RuntimeError,
-        OSError,
-    ) as error:
+        provenance = dict(document["provenance"])
+    except KeyError as error:
+        raise EmulatorError(f"{shown} is damaged: {error!s:.300} is missing") from error
+    except _DAMAGED as error:
         raise EmulatorError(f"{shown} is damaged: {error!s:.300}") from error
-    return Emulator(study, parts, layout, document["provenance"], _digest(folder))
+    return Emulator(study, parts, layout, provenance, _digest(folder))
 
 
 def _load_part(folder: Path, study: Study, saved: dict[str, Any]) -> TrainedPart:

@@ -268,15 +268,20 @@ class Emulator:
             StudyError: an unknown policy, or a number out of range.
             EmulatorError: more members than there are.
         """
-        if policy not in POLICIES:
-            raise StudyError(
-                f"policy must be one of {', '.join(POLICIES)}, not {policy!r}."
-                f"{nearest(policy, POLICIES)}"
-            )
-        if not 1 <= oversample <= 2**16:
-            raise StudyError(f"oversample must lie between 1 and 65536, not {oversample}")
+        check_options(oversample=oversample, policy=policy)
         if not 1 <= members <= self.members:
             raise EmulatorError(f"asked for {members} members, the emulator has {self.members}")
+
+
+def check_options(*, oversample: int, policy: str) -> None:
+    """Refuse options that no emulator takes: StudyError."""
+    if policy not in POLICIES:
+        raise StudyError(
+            f"policy must be one of {', '.join(POLICIES)}, not {policy!r}."
+            f"{nearest(policy, POLICIES)}"
+        )
+    if not 1 <= oversample <= 2**16:
+        raise StudyError(f"oversample must lie between 1 and 65536, not {oversample}")
 
 
 def kept_columns(keep: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen2reco.emulator.artifact import REFERENCE
+from gen2reco.emulator.artifact import REFERENCE, unpacked
 from gen2reco.errors import EmulatorError
 from gen2reco.events import open_events, write_events
 from gen2reco.events.layout import Jagged, flat_columns, to_events
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import awkward as ak
 
     from gen2reco.emulator.emulator import Emulator
+    from gen2reco.events.layout import Columns
 
 SEED = 20101835
+"""Of everything that is compared with reference events."""
 PREFIX = "Made"
 """Prefix of what the emulator made, so that in the file it stands beside the GEN collections."""
 
@@ -56,23 +57,42 @@ def write_reference(emulator: Emulator, folder: Path, gen: ak.Array) -> None:
     write_events(folder / REFERENCE, [to_events(columns)])
 
 
-def check_reference(emulator: Emulator, folder: Path) -> ReferenceCheck:
-    """Simulate the reference events again and compare.
+def read_reference(path: str | Path) -> tuple[ak.Array, Columns]:
+    """Read the reference events of a saved emulator.
+
+    Args:
+        path: its folder or zip file.
+
+    Returns:
+        GEN events [events], and what the emulator made of them: columns by name.
 
     Raises:
-        EmulatorError: the artifact holds no reference events.
+        EmulatorError: it holds none.
     """
-    file = folder / REFERENCE
-    if not file.is_file():
-        raise EmulatorError(f"{folder} holds no {REFERENCE}, so there is nothing to reproduce")
-    stored = flat_columns(next(iter(open_events(file))))
+    with unpacked(Path(path)) as folder:
+        file = folder / REFERENCE
+        if not file.is_file():
+            raise EmulatorError(
+                f"{path} holds no {REFERENCE}, the events on which an emulator is checked; train it"
+                " with gen2reco train"
+            )
+        stored = flat_columns(next(iter(open_events(file))))
     gen = {name: values for name, values in stored.items() if not name.startswith(PREFIX)}
-    made = flat_columns(emulator.simulate(to_events(gen), seed=SEED, policy="flag"))
+    made = {name.removeprefix(PREFIX): stored[name] for name in stored if name not in gen}
+    return to_events(gen), made
+
+
+def check_reference(emulator: Emulator, path: str | Path) -> ReferenceCheck:
+    """Simulate the reference events of the folder or zip file of an emulator again and compare.
+
+    Raises:
+        EmulatorError: it holds no reference events.
+    """
+    gen, stored = read_reference(path)
+    made = flat_columns(emulator.simulate(gen, seed=SEED, policy="flag"))
     identical, largest, where = True, 0.0, ""
     for name, values in stored.items():
-        if not name.startswith(PREFIX):
-            continue
-        before, now = _content(values), _content(made[name.removeprefix(PREFIX)])
+        before, now = _content(values), _content(made[name])
         if len(before) != len(now):
             return ReferenceCheck(
                 len(made["event"]), identical=False, largest=float("inf"), column=name
@@ -85,7 +105,7 @@ def check_reference(emulator: Emulator, folder: Path) -> ReferenceCheck:
             float(np.max(np.abs(before.astype(np.float64) - now.astype(np.float64)))) / spread
         )
         if difference > largest:
-            largest, where = difference, name.removeprefix(PREFIX)
+            largest, where = difference, name
     return ReferenceCheck(len(made["event"]), identical, largest, where)
 
 

@@ -93,7 +93,7 @@ def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
     Raises:
         OutputExistsError: another file got the name first; `temporary` is left as it is.
     """
-    _sync(temporary)
+    flush(temporary)
     if overwrite:
         temporary.replace(path)
     else:
@@ -107,18 +107,21 @@ def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
             temporary.rename(path)
         else:
             temporary.unlink()
-    _sync(path.parent)
+    flush(path.parent)
 
 
-def _sync(path: Path) -> None:
-    """Ask for data (of a file) or names (of a folder) to be on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        # Some network file systems cannot do this for folders; they commit names at once.
-        with contextlib.suppress(OSError):
+def flush(path: Path) -> None:
+    """Ask for data (of a file) or names (of a folder) to be on disk, where that can be asked for.
+
+    Some systems cannot open folders, and some network file systems cannot flush them; these commit
+    names at once.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _host() -> str:

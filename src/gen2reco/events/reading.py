@@ -76,6 +76,11 @@ class EventSource:
         self.label = f"{', '.join(names[:3])}{more}"
         self._tree, self._units = tree, units
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where the files are, in order."""
+        return tuple(file.path for file in self.files)
+
     def chunks(
         self,
         size: int = 100_000,

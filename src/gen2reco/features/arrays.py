@@ -6,6 +6,7 @@ log-determinant, and let a chain of transforms become part of an exported networ
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,12 @@ def like(values: Array, numbers: Sequence[float]) -> Array:
     if isinstance(values, np.ndarray):
         return np.asarray(numbers, values.dtype)
     return library(values).as_tensor(numbers, dtype=values.dtype, device=values.device)
+
+
+def log_above_zero(values: Array) -> Array:
+    """Return the logarithm of values, -inf at and below zero."""
+    lib = library(values)
+    return lib.log(lib.clip(values, 0.0, math.inf))
 
 
 def role(given: Mapping[str, Array], name: str) -> Array:

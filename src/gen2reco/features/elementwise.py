@@ -1,17 +1,15 @@
-"""Transforms of one column at a time: standardize, log, asinh, logit, threshold."""
+"""Transforms of one column at a time: standardize, log, asinh, logit."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gen2reco.errors import StudyError
 from gen2reco.features import transform
-from gen2reco.features.arrays import library, like
-from gen2reco.features.transform import Transform, floats, mean_and_deviation, spread
+from gen2reco.features.arrays import library, like, log_above_zero
+from gen2reco.features.transform import Transform, floats, mean_and_deviation, refuse_below, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,12 +59,12 @@ class Log(Transform):
     @classmethod
     def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
         """Check that nothing is negative; there is nothing to fit."""
-        _refuse_below(values, 0.0, "log", "asinh serves quantities of both signs")
+        refuse_below(values, 0.0, "log", "asinh serves quantities of both signs")
         return cls()
 
     def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
         """Return log x, -inf where x <= 0."""
-        return _log(values)
+        return log_above_zero(values)
 
     def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
         """Return exp y."""
@@ -74,7 +72,7 @@ class Log(Transform):
 
     def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
         """Return -log x, summed over columns."""
-        return -_log(values).sum(1)
+        return -log_above_zero(values).sum(1)
 
 
 @dataclass(frozen=True)
@@ -123,13 +121,13 @@ class Logit(Transform):
     @classmethod
     def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
         """Check that everything lies between the bounds."""
-        _refuse_below(values, options.low, "logit", "set its options low and high")
-        _refuse_below(-values, -options.high, "logit", "set its options low and high")
+        refuse_below(values, options.low, "logit", "set its options low and high")
+        refuse_below(-values, -options.high, "logit", "set its options low and high")
         return cls(options.low, options.high)
 
     def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
         """Return log((x - low) / (high - x)), -inf and inf at and beyond the bounds."""
-        return _log(values - self.low) - _log(self.high - values)
+        return log_above_zero(values - self.low) - log_above_zero(self.high - values)
 
     def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
         """Return low + (high - low) / (1 + exp(-y)), exact next to either bound."""
@@ -141,96 +139,6 @@ class Logit(Transform):
     def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
         """Return log((high - low) / ((x - low) (high - x))), summed over columns."""
         width = library(values).log(like(values, (self.high - self.low,)))
-        return (width - _log(values - self.low) - _log(self.high - values)).sum(1)
-
-
-class ThresholdOptions(transform.Options):
-    """Where a quantity begins, in its own unit; `fitted`: just below its smallest value."""
-
-    edge: float | Literal["fitted"] = "fitted"
-
-
-@dataclass(frozen=True)
-class Threshold(Transform):
-    """log(x - edge), for quantities that begin sharply (jets at 15 GeV); decoded ones stay above.
-
-    A fitted edge lies below the smallest value by the mean distance of the smallest ones, which is
-    where a density that starts with a step starts.
-    """
-
-    kind: ClassVar[str] = "threshold"
-    Options: ClassVar[type[transform.Options]] = ThresholdOptions
-    edge: tuple[float, ...]
-
-    @classmethod
-    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
-        """Find the edge of each column, or check the one that is given."""
-        if options.edge != "fitted":
-            _refuse_below(values, options.edge, "threshold", "lower its option edge")
-            return cls(floats(np.full(values.shape[1], options.edge)))
-        count = min(20, len(values) - 1)
-        smallest = np.partition(values, count, axis=0)
-        least = smallest[: count + 1].min(axis=0)
-        step = (smallest[count] - least) / max(count, 1)
-        step = np.maximum(step, 1e-6 * spread(values))
-        return cls(floats(least - step))
-
-    def forward(self, values: Array, given: Given) -> Array:  # noqa: ARG002
-        """Return log(x - edge), -inf at and below the edge."""
-        return _log(values - like(values, self.edge))
-
-    def inverse(self, values: Array, given: Given) -> Array:  # noqa: ARG002
-        """Return edge + exp y."""
-        return library(values).exp(values) + like(values, self.edge)
-
-    def log_det(self, values: Array, given: Given) -> Array:  # noqa: ARG002
-        """Return -log(x - edge), summed over columns."""
-        return -_log(values - like(values, self.edge)).sum(1)
-
-
-@dataclass(frozen=True)
-class ThresholdAt(Transform):
-    """log(x - edge) with an edge for each row. `given`: edge, in the unit of what arrives here.
-
-    For the ratio of a jet's pt to GEN, where RECO begins at 15 GeV: `given: {edge: 15 / gen.pt}`.
-    """
-
-    kind: ClassVar[str] = "threshold_at"
-    roles: ClassVar[tuple[str, ...]] = ("edge",)
-
-    @classmethod
-    def fit(cls, values: NDArray[np.float64], given: Given, options: Any) -> Self:  # noqa: ARG003
-        """Check that no row lies below its edge; there is nothing else to fit."""
-        _refuse_below(values - _column(given["edge"]), 0.0, "threshold_at", "lower its edge")
-        return cls()
-
-    def forward(self, values: Array, given: Given) -> Array:
-        """Return log(x - edge), -inf at and below the edge."""
-        return _log(values - _column(given["edge"]))
-
-    def inverse(self, values: Array, given: Given) -> Array:
-        """Return edge + exp y."""
-        return library(values).exp(values) + _column(given["edge"])
-
-    def log_det(self, values: Array, given: Given) -> Array:
-        """Return -log(x - edge), summed over columns."""
-        return -_log(values - _column(given["edge"])).sum(1)
-
-
-def _column(numbers: Array) -> Array:
-    """One number per row, beside a table [n, k]."""
-    return numbers.reshape(-1, 1)
-
-
-def _log(values: Array) -> Array:
-    lib = library(values)
-    return lib.log(lib.clip(values, 0.0, math.inf))
-
-
-def _refuse_below(values: NDArray[np.float64], bound: float, kind: str, advice: str) -> None:
-    below = (values < bound).any(axis=1)
-    if below.any():
-        raise StudyError(
-            f"{kind} cannot take {np.count_nonzero(below)} of {len(values)} values, "
-            f"the first in row {int(np.argmax(below))}: {advice}"
+        return (width - log_above_zero(values - self.low) - log_above_zero(self.high - values)).sum(
+            1
         )

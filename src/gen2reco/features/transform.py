@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gen2reco.errors import StudyError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
@@ -134,3 +136,13 @@ def mean_and_deviation(
     tame = np.clip(values, np.minimum(median - reach, first), np.maximum(median + reach, last))
     deviation = tame.std(axis=0)
     return tame.mean(axis=0), np.where(deviation > _roundoff(values), deviation, 1.0)
+
+
+def refuse_below(values: NDArray[np.float64], bound: float, kind: str, advice: str) -> None:
+    """Raise a StudyError that names the first row with a value below the bound, and what to do."""
+    below = (values < bound).any(axis=1)
+    if below.any():
+        raise StudyError(
+            f"{kind} cannot take {np.count_nonzero(below)} of {len(values)} values, "
+            f"the first in row {int(np.argmax(below))}: {advice}"
+        )

@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from gen2reco.errors import EmulatorError, StudyError, nearest
 from gen2reco.features.discrete import Categories, Dequantize
-from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize, Threshold, ThresholdAt
+from gen2reco.features.elementwise import Asinh, Log, Logit, Standardize
 from gen2reco.features.quantile import QuantileNormal
 from gen2reco.features.relative import Difference, Ratio, ResidualRescale, WrappedDifference
 from gen2reco.features.saturating import Arctan, Saturate
 from gen2reco.features.smear import Jitter, Smear
+from gen2reco.features.thresholds import SoftThresholdAt, Threshold, ThresholdAt
 from gen2reco.features.vector import Cartesian, Polar, Rotate
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, type[Transform]] = {
     each.kind: each
     for each in (
-        *(Standardize, Log, Asinh, Logit, Threshold, ThresholdAt, QuantileNormal),
+        *(Standardize, Log, Asinh, Logit, Threshold, ThresholdAt, SoftThresholdAt, QuantileNormal),
         *(Ratio, Difference, WrappedDifference, ResidualRescale),
         *(Rotate, Cartesian, Polar, Dequantize, Categories),
         *(Saturate, Arctan, Smear, Jitter),

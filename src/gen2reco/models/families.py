@@ -18,6 +18,7 @@ from gen2reco.models.set_flow_matching import SetFlowMatchingConfig
 from gen2reco.models.sets import SetsConfig
 from gen2reco.models.transport import TransportConfig
 from gen2reco.models.vae import VAEConfig
+from gen2reco.study.mistakes import allowed_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +48,7 @@ def parse(block: Mapping[str, Any]) -> ModelConfig:
 
     Raises:
         StudyError: unknown `kind`, unknown field or a value that is not allowed; the message names
-        the place and
-            the nearest right name.
+            the place and the nearest right name.
     """
     try:
         return _settings.validate_python(dict(block))
@@ -117,25 +117,18 @@ def config_schema() -> dict[str, Any]:
 def _explain(item: Any, block: Mapping[str, Any]) -> str:
     schema = config_schema()
     kinds = schema["discriminator"]["mapping"]
-    place = ".".join(["model", *(str(step) for step in item["loc"] if step not in kinds)])
     if item["type"] == "union_tag_not_found":
         return f"model.kind is missing; the families are {', '.join(sorted(kinds))}"
     if item["type"] == "union_tag_invalid":
         kind = str(block.get("kind"))
         known = ", ".join(sorted(kinds))
         return f"model.kind: there is no family {kind!r}; known are {known}.{nearest(kind, kinds)}"
+    kind, *inner = item["loc"]
+    place = ".".join(["model", *map(str, inner)])
     if item["type"] == "extra_forbidden":
-        kind, *inner, _ = item["loc"]
-        allowed = _properties(kinds[kind], schema)
-        for step in inner:
-            allowed = _properties(allowed[step]["$ref"], schema)
-        kind = allowed["kind"]["const"]
-        hint = nearest(str(item["loc"][-1]), allowed) or f" Allowed: {', '.join(sorted(allowed))}."
+        *above, key = inner
+        allowed = allowed_keys(tuple(above), {"$ref": kinds[kind]}, schema)
+        hint = nearest(str(key), allowed) or f" Allowed: {', '.join(allowed)}."
         return f"{place}: unknown key for kind {kind!r}.{hint}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{place}: {message} (seen: {item['input']!r:.80})"
-
-
-def _properties(reference: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings in the definition that a reference of the schema names."""
-    return dict(schema["$defs"][reference.rsplit("/", 1)[-1]]["properties"])

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gen2reco.emulator import Emulator
-from gen2reco.emulator.artifact import REFERENCE
 from gen2reco.emulator.blocks import sample_rows
-from gen2reco.emulator.reference import PREFIX
+from gen2reco.emulator.reference import SEED
 from gen2reco.errors import EmulatorError
-from gen2reco.events import open_events
-from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.portable.chain import PartChain
 from gen2reco.rng import noise
 from gen2reco.rows.table import Table
@@ -40,7 +34,6 @@ JUMP = 1e-3
 """... where a jump is a change by more than this share of the width."""
 MOST_AT_EDGES = 0.01
 REPLICAS = 8
-SEED = 20101835
 
 
 @dataclass(frozen=True)
@@ -113,29 +106,6 @@ def widths(values: Rows) -> Rows:
     low, high = np.quantile(wide, [0.16, 0.84], axis=0)
     width = np.where(high > low, high - low, wide.std(axis=0))
     return np.where(width > 0, width, 1.0)
-
-
-def reference_gen(path: str | Path) -> ak.Array:
-    """Return the GEN events that an emulator carries.
-
-    Raises:
-        EmulatorError: it carries none.
-    """
-    path = Path(path)
-    with tempfile.TemporaryDirectory() as unpacked:
-        if path.is_file():
-            with zipfile.ZipFile(path) as archive:
-                if REFERENCE in archive.namelist():
-                    archive.extract(REFERENCE, unpacked)
-            path = Path(unpacked)
-        if not (path / REFERENCE).is_file():
-            raise EmulatorError(
-                f"it holds no {REFERENCE}, on which an export could be checked; train it with"
-                " gen2reco train"
-            )
-        stored = flat_columns(next(iter(open_events(path / REFERENCE))))
-    gen = {name: values for name, values in stored.items() if not name.startswith(PREFIX)}
-    return to_events(gen)
 
 
 def drawn_rows(

@@ -61,7 +61,7 @@ from gen2reco.rows.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gen2reco.rows.segments import Array, Flags, Index
+    from gen2reco.rows.segments import Array, Flags, Index, Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,10 @@ class Column:
 
     values: Array
     valid: Flags
+
+    def numbers(self) -> Numbers:
+        """Return the values as float64 [n], NaN where the quantity is missing."""
+        return np.where(self.valid, self.values, np.nan)
 
 
 class Namespace:
@@ -262,6 +266,8 @@ class Namespace:
                 self._kept[key] = self._compute(parsed, node, scope)
             except FrameError as error:
                 parsed.fail(node, f"mixes different lists of objects: {error}")
+            except OverflowError as error:
+                parsed.fail(node, str(error))
         return self._kept[key]
 
     def _compute(self, parsed: Parsed, node: ast.expr, scope: Collection | None) -> Result:

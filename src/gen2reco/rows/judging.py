@@ -44,9 +44,7 @@ class JudgedRows:
 
     def numbers(self, expression: str, label: str = "") -> Numbers:
         """Return what an expression stands for in each row, float64, NaN where it is missing."""
-        column = self.names.evaluate(expression, label)
-        values = np.where(column.valid, column.values.astype(np.float64), np.nan)
-        return np.asarray(values[self.index])
+        return self.names.evaluate(expression, label).numbers()[self.index]
 
     def numbers_if_there(self, expression: str) -> Numbers | None:
         """Do what `numbers` does; None where the objects lack a field that is asked for."""

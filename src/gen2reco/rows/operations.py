@@ -42,11 +42,16 @@ def unary(op: ast.unaryop, operand: Value) -> Value:
     """Return `+x`, `-x` or `not x`; what is missing stays missing, under `not` as well."""
     if isinstance(op, ast.Not):
         return Value(~_flags(operand), operand.valid, operand.frame)
-    return combine(_SIGNS[type(op)], operand)
+    return combine(_SIGNS[type(op)], _signed(operand))
 
 
 def arithmetic(op: ast.operator, left: Value, right: Value) -> Value:
-    """Return `left op right`; missing at a division by zero and where a power is not real."""
+    """Return `left op right`; missing at a division by zero and where a power is not real.
+
+    Raises:
+        OverflowError: there are whole numbers beyond int64.
+    """
+    left, right = _signed(left), _signed(right)
     result = combine(_ARITHMETIC[type(op)], left, right)
     if isinstance(op, ast.Div | ast.Mod):
         return restricted(result, combine(lambda _, b: b != 0, left, right))
@@ -83,6 +88,15 @@ def membership(op: ast.cmpop, left: Value, numbers: list[Any]) -> Value:
     """Return `left in (...)` or `left not in (...)`."""
     listed = np.array(numbers)
     return combine(lambda x: np.isin(x, listed, invert=isinstance(op, ast.NotIn)), left)
+
+
+def _signed(value: Value) -> Value:
+    if value.values.dtype == np.uint64:
+        raise OverflowError(
+            "computes with whole numbers beyond 2**63 - 1, which do not fit; they can be compared"
+            " alone"
+        )
+    return value
 
 
 def _flags(value: Value) -> Any:

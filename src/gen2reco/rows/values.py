@@ -183,8 +183,13 @@ def as_number(values: Any) -> Any:
 
 
 def widened(column: Array) -> Array:
-    """Return a stored column as bool, int64 (uint64 stays) or float64, safe for arithmetic."""
-    if column.dtype.kind == "b" or column.dtype == np.uint64:
+    """Return a stored column as bool, int64 or float64, safe for arithmetic.
+
+    Whole numbers beyond int64 stay uint64: they can be compared, and `operations` refuse the rest.
+    """
+    if column.dtype.kind == "b":
+        return column
+    if column.dtype == np.uint64 and column.max(initial=0) > np.iinfo(np.int64).max:
         return column
     return column.astype(np.int64 if column.dtype.kind in "iu" else np.float64, copy=False)
 

@@ -20,7 +20,7 @@ from gen2reco.study.parts import (
     Presence,
     column_name,
 )
-from gen2reco.study.reading import load_study, shipped_studies
+from gen2reco.study.reading import as_study, load_study, shipped_studies
 from gen2reco.study.rows import Match, Rows
 from gen2reco.study.study import Study
 
@@ -47,6 +47,7 @@ __all__ = [
     "Training",
     "TransformSpec",
     "Validation",
+    "as_study",
     "column_name",
     "load_study",
     "shipped_studies",

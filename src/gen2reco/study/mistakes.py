@@ -44,7 +44,7 @@ def explain(
         if any(place == key or place.startswith(f"{key}.") for key in overrides):
             where = "a setting given beside the file"
         if item["type"] == "extra_forbidden":
-            allowed = _allowed(location[:-1], schema)
+            allowed = allowed_keys(location[:-1], schema, schema)
             hint = nearest(str(location[-1]), allowed) or f" Allowed here: {', '.join(allowed)}."
             lines.append(f"{where}: unknown key {place!r}.{hint}")
         elif item["type"] == "missing":
@@ -75,9 +75,17 @@ def _line(tree: Any, location: tuple[int | str, ...]) -> int:
     return line
 
 
-def _allowed(path: tuple[int | str, ...], schema: dict[str, Any]) -> list[str]:
-    """Return the field names allowed in the block that `path` leads to."""
-    node: dict[str, Any] = schema
+def allowed_keys(
+    path: tuple[int | str, ...], block: dict[str, Any], schema: dict[str, Any]
+) -> list[str]:
+    """Return the keys allowed at a place in a block.
+
+    Args:
+        path: keys and numbers of entries that lead there.
+        block: schema of the block.
+        schema: JSON schema that holds the definitions.
+    """
+    node = block
     for step in path:
         node = _deref(node, schema)
         if isinstance(step, int):

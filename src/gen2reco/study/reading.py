@@ -30,16 +30,7 @@ def load_study(source: str | Path, overrides: dict[str, Any] | None = None) -> S
             message names the place in the file and the nearest allowed key.
     """
     path = _find(source)
-    try:
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise StudyError(f"{where}: not valid YAML: {error.problem or error.context}") from error
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise StudyError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(tree, CommentedMap):
-        raise StudyError(f"{path} must hold a mapping with `name` and `parts`")
+    tree = _read(path)
     plain = _based(_plain(tree), path)
     for key, value in (overrides or {}).items():
         _override(plain, key, value)
@@ -51,9 +42,37 @@ def load_study(source: str | Path, overrides: dict[str, Any] | None = None) -> S
         raise StudyError(message) from None
 
 
+def as_study(study: Study | str | Path, overrides: dict[str, Any] | None = None) -> Study:
+    """Return a study itself, or the one that `load_study` reads.
+
+    Raises:
+        StudyError: as `load_study`, and for overrides of a study that is no file.
+    """
+    if not isinstance(study, Study):
+        return load_study(study, overrides)
+    if overrides:
+        raise StudyError("overrides act on a study file; use study.model_copy for a Study object")
+    return study
+
+
 def shipped_studies() -> list[str]:
     """Names of the studies that come with the package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def _read(path: Path) -> CommentedMap:
+    """Read the mapping of a YAML file, which knows its lines."""
+    try:
+        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise StudyError(f"{where}: not valid YAML: {error.problem or error.context}") from error
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        raise StudyError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(tree, CommentedMap):
+        raise StudyError(f"{path} must hold a mapping with `name` and `parts`")
+    return tree
 
 
 def _based(tree: dict[str, Any], path: Path, *above: Path) -> dict[str, Any]:
@@ -61,13 +80,13 @@ def _based(tree: dict[str, Any], path: Path, *above: Path) -> dict[str, Any]:
     if tree.get("base"):
         name = str(tree["base"])
         beside = path.parent / name
-        other = (beside if beside.is_file() else _find(name)).resolve()
+        try:
+            other = (beside if beside.is_file() else _find(name)).resolve()
+            base = _read(other)
+        except StudyError as error:
+            raise StudyError(f"{path}: base: {error}") from error
         if other in (path.resolve(), *above):
             raise StudyError(f"{path}: base: {name} rests on this study itself")
-        try:
-            base = YAML(typ="rt").load(other.read_text(encoding="utf-8"))
-        except YAMLError as error:
-            raise StudyError(f"{path}: base: {other} cannot be read as YAML: {error}") from error
         tree = _based(_plain(base), other, path.resolve(), *above) | tree
     changes = tree.pop("set", {})
     if not isinstance(changes, dict):

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from gen2reco.errors import OutputExistsError, TrainingError
+from gen2reco.events.publish import flush
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +113,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(folder / CHECKPOINT)
-    _flush_folder(folder)
+    flush(folder)  # the rename itself survives a power cut
 
 
 def load_checkpoint(folder: Path, fingerprint: Mapping[str, Any]) -> Checkpoint | None:
@@ -178,15 +179,3 @@ def _differences(old: dict[str, Any], new: dict[str, Any], place: str = "") -> l
             long = isinstance(before, str) and len(before) == hashlib.sha256().digest_size * 2
             found.append(f"{name} differ" if long else f"{name} was {before!r} and is now {now!r}")
     return found
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where folders can be flushed."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # pragma: no cover - systems that cannot open folders
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

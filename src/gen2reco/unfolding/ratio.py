@@ -13,6 +13,8 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from gen2reco.validation.binned import quantile_bins
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
     Bins = NDArray[np.uint8]
 
-BINS = 255
-"""Quantile bins of a feature, as many as the trees can hold."""
 LARGEST_LOG = 10.0
 """Log-ratios are kept within this: where one side is empty the trees say anything."""
 
@@ -73,7 +73,7 @@ class Ratio:
     """
 
     def __init__(self, features: Reals, fold: NDArray[np.int64], trees: Trees) -> None:
-        self._bins = binned(features)
+        self._bins: Bins = quantile_bins(features).astype(np.uint8)
         self._fold = fold
         self._trees = trees
 
@@ -133,15 +133,3 @@ class Ratio:
                 )
                 ratio[judge] = trees.predict(self._bins[judge])
         return scale * ratio
-
-
-def binned(features: Reals) -> Bins:
-    """Replace each feature by the number of its quantile bin, as the trees would.
-
-    Once for all fits: with weights, the trees' own search for bins takes longer than their growth.
-    """
-    bins = np.zeros(features.shape, np.uint8)
-    for column, values in enumerate(features.T):
-        edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS))
-        bins[:, column] = np.searchsorted(edges, values, side="right")
-    return bins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +113,8 @@ def assess(
         SampleError: the samples do not fit together, or FastSim shares GEN events with half A.
     """
     settings = settings or Settings()
+    enough = verdict.enough_resplits(len(outcomes or {}), settings.level)
+    settings = replace(settings, resplits=max(settings.resplits, enough))
     samples = [fast] if isinstance(fast, Sample) else list(fast)
     in_a = check(full, np.asarray(half), samples)
     whole = samples[0].nominal()
@@ -186,7 +189,7 @@ def assess(
             ),
         ),
         not_judged=(
-            *left_out(coverage, closure, profiles, passed, classifier, efficiencies),
+            *left_out(coverage, closure, profiles, passed, classifier, efficiencies, quantities),
             *not_judged,
         ),
         settings=settings,
@@ -336,7 +339,7 @@ def _shapes(
         there = values[np.isfinite(values)]
         if len(there) and np.ptp(there) > COPY_TOLERANCE:
             distributions += residual_distributions(name, labels, sides, bins)
-        if name in first.quantities:
+        if np.isfinite(first.quantities.get(name, np.nan)).any():
             edges = picture_edges(first.quantities[name], first.weight)
             pictures.append(picture(name, labels.quantity(name), comparison.other, fast, edges))
     return tuple(distributions), tuple(p for p in pictures if p)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,12 @@ from gen2reco.validation.weighted import event_index, quantile
 if TYPE_CHECKING:
     from gen2reco.validation.columns import Flags, Integers, Reals
 
+AnyReal = TypeVar("AnyReal", bound=np.floating[Any])
+
 LEAST_ENTRIES = 5.0
 """Effective entries that a bin of the chi2 needs on each side."""
+TREE_BINS = 255
+"""Quantile bins of a feature, as many as trees can hold."""
 
 
 def histogram(
@@ -118,6 +122,26 @@ def quantile_edges(axis: Reals, bins: int) -> Reals:
     rounded = np.round(edges / step) * step
     rounded[0], rounded[-1] = np.floor(edges[0] / step) * step, np.ceil(edges[-1] / step) * step
     return np.unique(np.round(rounded, 12))
+
+
+def quantile_bins(features: npt.NDArray[AnyReal]) -> npt.NDArray[AnyReal]:
+    """Replace each feature by the number of its quantile bin, as trees would; nan stays.
+
+    Once for all fits: with weights, the trees' own search for bins takes longer than their growth.
+
+    Args:
+        features: [n, k].
+
+    Returns:
+        Whole numbers from 0, in the type of the features [n, k].
+    """
+    bins = np.full_like(features, np.nan)
+    for column, values in enumerate(features.T):
+        known = np.isfinite(values)
+        if known.any():
+            edges = np.unique(np.quantile(values[known], np.arange(1, TREE_BINS) / TREE_BINS))
+            bins[known, column] = np.searchsorted(edges, values[known], side="right")
+    return bins
 
 
 def merge_bins(

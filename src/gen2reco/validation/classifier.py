@@ -19,6 +19,8 @@ from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from gen2reco.errors import SampleError
+from gen2reco.validation.binned import quantile_bins
 from gen2reco.validation.records import Metric
 from gen2reco.validation.resplits import resplit
 from gen2reco.validation.results import Classifier
@@ -27,14 +29,12 @@ from gen2reco.validation.weighted import effective_entries, event_index
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gen2reco.validation.columns import Integers, Reals
+    from gen2reco.validation.columns import Flags, Integers, Reals
     from gen2reco.validation.settings import Settings
 
 log = logging.getLogger(__name__)
 
 AXIS: Reals = np.linspace(0.0, 1.0, 101)
-BINS = 255
-"""Quantile bins of a feature, as many as the trees can hold."""
 WORTH_PROCESSES = 6000
 """Fewer rows than this are fitted before other processes have started."""
 
@@ -71,6 +71,11 @@ def stack(columns: Mapping[str, Reals]) -> npt.NDArray[np.float32]:
     features = np.stack([np.asarray(c, dtype=np.float64) for c in columns.values()], axis=1)
     features[~np.isfinite(features)] = np.nan
     return features.astype(np.float32)
+
+
+def known_columns(features: npt.NDArray[np.float32]) -> Flags:
+    """Which columns of [n, k] have a value in some row, [k]; trees refuse others."""
+    return np.asarray(np.isfinite(features).any(axis=0))
 
 
 def area(score: Reals, second: npt.NDArray[np.bool_], weight: Reals) -> float:
@@ -149,10 +154,10 @@ class _Table:
         shares = [rows.weight / rows.weight.sum() * len(rows.weight) for rows in (first, second)]
         rng = np.random.default_rng([settings.seed, seed])
         return cls(
-            _binned(np.concatenate([first.features, second.features])),
+            quantile_bins(np.concatenate([first.features, second.features])),
             np.repeat([False, True], [len(first.weight), len(second.weight)]),
             np.concatenate(shares),
-            _folds(first.event, second.event, settings.folds, rng),
+            event_folds(first.event, second.event, settings.folds, rng),
         )
 
 
@@ -165,30 +170,20 @@ def _fit(table: _Table, fold: int, settings: Settings, seed: int) -> tuple[float
         max_leaf_nodes=31,
         min_samples_leaf=50,
         early_stopping=settings.early_stopping,
-        random_state=settings.seed + seed,
+        random_state=(settings.seed + seed) % 2**32,  # larger ones are not taken
     )
     # signed weights cannot steer the trees; any score is a fair one as long as both sides are
     # judged with their true weights, which is what the AUC does
     steering = None if np.ptp(table.weight) < 1e-9 else np.abs(table.weight[train])
-    with threadpool_limits(1, user_api="openmp"):
-        trees.fit(table.features[train], table.is_second[train], sample_weight=steering)
-        score = trees.decision_function(table.features[judge])
+    known = known_columns(table.features[train])
+    score = np.zeros(np.count_nonzero(judge))
+    if known.any():
+        with threadpool_limits(1, user_api="openmp"):
+            grown = table.features[np.ix_(train, known)]
+            trees.fit(grown, table.is_second[train], sample_weight=steering)
+            score = trees.decision_function(table.features[np.ix_(judge, known)])
     side, weight = table.is_second[judge], table.weight[judge]
     return area(score, side, weight), _curve(score, side, weight)
-
-
-def _binned(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replace each feature by the number of its quantile bin, as the trees would; nan stays.
-
-    Once for all folds: with weights, the trees' own search for bins takes longer than their growth.
-    """
-    binned = np.full_like(features, np.nan)
-    for column, values in enumerate(features.T):
-        known = np.isfinite(values)
-        if known.any():
-            edges = np.unique(np.quantile(values[known], np.arange(1, BINS) / BINS))
-            binned[known, column] = np.searchsorted(edges, values[known], side="right")
-    return binned
 
 
 def c2st(
@@ -207,8 +202,13 @@ def c2st(
         settings: seeds, re-splits, folds, threads.
         references: other things to put in FastSim's place, by name; those with fewer features are
             compared in the features that they have.
+
+    Raises:
+        SampleError: no feature has a value in FullSim; features of which that holds are left out.
     """
-    names = tuple(full.features)
+    names = tuple(name for name, values in full.features.items() if np.isfinite(values).any())
+    if not names:
+        raise SampleError("no quantity has a value in any row of FullSim; nothing can be compared")
     everything = full.rows(names)
     first = everything.take(half)
     seconds = [sample.rows(names) for sample in fast[: settings.classifier_seeds]]
@@ -230,7 +230,7 @@ def c2st(
         cut = Rows(first.features[:, shared], first.weight, first.event)
         rows = sample.rows(tuple(names[i] for i in shared))
         others[name] = cross_fit([(cut, rows)], settings, 3000)[0][0]
-    excess, p = _excess(values, nulls, first, seconds[0])
+    excess, p = mean_excess(values, nulls, first, seconds[0])
     return Classifier(
         auc=tuple(values),
         null=tuple(nulls),
@@ -247,30 +247,34 @@ def c2st(
     )
 
 
-def _excess(
+def mean_excess(
     values: Sequence[float], nulls: Sequence[float], first: Rows, second: Rows
 ) -> tuple[Metric, float]:
     """Excess of the mean AUC with an error from both spreads.
 
     Noise seeds share their GEN events and the FullSim half, so only the part of the scatter that
-    differs between seeds averages out; the rest is what one AUC scatters by in the null. Few
-    re-splits measure that badly: it is not taken below the error of an AUC of 0.5 from as many
-    independent rows.
+    differs between seeds averages out; the rest is what one AUC scatters by in the null. A side of
+    n effective rows gives an AUC of 0.5 a variance of 1 / 12 n. Few re-splits and seeds measure
+    scatter badly: that of the null is not taken below the sum of both sides, and what seeds have in
+    common not below that of the FullSim half, which they all share.
     """
-    entries = [
-        effective_entries(rows.weight, np.arange(len(rows.weight))) for rows in (first, second)
+    alone = [
+        1 / (12 * effective_entries(rows.weight, np.arange(len(rows.weight))))
+        for rows in (first, second)
     ]
-    least = float(np.sqrt((1 / entries[0] + 1 / entries[1]) / 12))
+    least = float(np.sqrt(sum(alone)))
     null_spread = max(least, float(np.std(nulls, ddof=1)) if len(nulls) > 1 else 0.0)
     seed_spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    common = max(null_spread**2 - seed_spread**2, 0.0)
+    common = max(null_spread**2 - seed_spread**2, alone[0])
     variance = common + seed_spread**2 / len(values) + null_spread**2 / len(nulls)
     excess, error = float(np.mean(values) - np.mean(nulls)), float(np.sqrt(variance))
     metric = Metric(excess, error, 0.0, float(norm.isf(0.05) * error))
     return metric, float(norm.sf(excess / error))
 
 
-def _folds(first: Integers, second: Integers, count: int, rng: np.random.Generator) -> Integers:
+def event_folds(
+    first: Integers, second: Integers, count: int, rng: np.random.Generator
+) -> Integers:
     """Fold of each row; an event's rows share one, and the folds of a side are of equal size."""
     (index_a, index_b), events = event_index(first, second)
     fold = np.empty(events, dtype=np.int64)

@@ -116,7 +116,10 @@ def compare_correlations(
     columns, full_weight = full
     columns_fast, fast_weight = fast
     names = [
-        k for k in columns if min(_spread(columns[k]), _spread(columns_fast[k])) > LEAST_SPREAD
+        k
+        for k in columns
+        if min(_spread(columns[k]), _spread(columns_fast[k])) > LEAST_SPREAD
+        and min(_known(columns[k][half]), _known(columns_fast[k])) >= LEAST_VARIED
     ]
     if not names:
         return None
@@ -169,6 +172,10 @@ def compare_correlations(
 def _spread(values: Reals) -> float:
     there = values[np.isfinite(values)]
     return float(np.std(there)) if len(there) else 0.0
+
+
+def _known(values: Reals) -> int:
+    return int(np.sum(np.isfinite(values)))
 
 
 def _varied(values: Reals) -> int:

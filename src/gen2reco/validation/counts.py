@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2 as chi2_law
 from scipy.stats import norm
 
 from gen2reco.errors import SampleError
-from gen2reco.validation.binned import merge_bins
 from gen2reco.validation.object_records import Counts
-from gen2reco.validation.records import Metric, Statistic
-from gen2reco.validation.shares import Shares, shares_by_event, shares_test
-from gen2reco.validation.weighted import event_index, quantile
+from gen2reco.validation.records import Metric, Statistic, to_row
+from gen2reco.validation.shares import (
+    ROUNDING,
+    Shares,
+    error_with_one_more,
+    joined_test,
+    shares_by_event,
+    shares_test,
+)
+from gen2reco.validation.weighted import effective_entries, event_index, quantile
 
 if TYPE_CHECKING:
     from gen2reco.validation.columns import Integers, Reals
@@ -54,17 +59,17 @@ def compare_counts(name: str, full: Tally, fast: Tally, label: str = "") -> Coun
     means = [_mean(t.count, t.weight, t.event) for t in (full, fast)]
     ratio = means[1].value / means[0].value if means[0].value > 0 else float("nan")
     spread = float(np.hypot(means[0].error, means[1].error))
-    pull = (means[1].value - means[0].value) / spread if spread > 0 else 0.0
+    pull = (means[1].value - means[0].value) / spread
     error = np.hypot(means[1].error, ratio * means[0].error)
     return Counts(
         name=name,
         label=label or name,
         values=tuple(float(k) for k in range(top + 1)),
-        full=_row(one.share),
-        full_error=_row(one.error),
-        fast=_row(two.share),
-        fast_error=_row(two.error),
-        pulls=_row(one.pulls(two)),
+        full=to_row(one.share),
+        full_error=to_row(one.error),
+        fast=to_row(two.share),
+        fast_error=to_row(two.error),
+        pulls=to_row(one.pulls(two)),
         test=Statistic(value, p, ndf=ndf),
         mean_full=means[0],
         mean_fast=means[1],
@@ -96,24 +101,24 @@ def compare_counts_of_the_same_events(name: str, counted: Counted, label: str = 
     made = (np.minimum(counted.fast, top)[:, :, None] == numbers).mean(axis=1)
     total = weight.sum()
     covariance = _by_event((made - seen) * weight[:, None], event)
-    value, ndf, p = _closure(one, two, covariance / total**2)
+    value, ndf, p = joined_test(one, two, covariance / total**2, LEAST_ENTRIES)
     errors = np.sqrt(np.maximum(np.diag(covariance), 0)) / total
     means = [_mean(full, weight, event), _mean(every, repeated, events)]
     ratio = means[1].value / means[0].value if means[0].value > 0 else float("nan")
     mean_fast = counted.fast.mean(axis=1)
     moved = (mean_fast - full - (means[1].value - means[0].value)) * weight
-    spread = float(np.sqrt(_by_event(moved[:, None], event)[0, 0])) / total
-    pull = (means[1].value - means[0].value) / spread if spread > 0 else 0.0
+    spread = _error_of_mean(moved, weight, event)
+    pull = (means[1].value - means[0].value) / spread
     difference = two.share - one.share
     return Counts(
         name=name,
         label=label or name,
         values=tuple(float(k) for k in numbers),
-        full=_row(one.share),
-        full_error=_row(one.error),
-        fast=_row(two.share),
-        fast_error=_row(two.error),
-        pulls=_row(np.divide(difference, errors, out=np.zeros(top + 1), where=errors > 0)),
+        full=to_row(one.share),
+        full_error=to_row(one.error),
+        fast=to_row(two.share),
+        fast_error=to_row(two.error),
+        pulls=to_row(np.divide(difference, errors, out=np.zeros(top + 1), where=errors > 0)),
         test=Statistic(value, p, ndf=ndf),
         mean_full=means[0],
         mean_fast=means[1],
@@ -122,20 +127,6 @@ def compare_counts_of_the_same_events(name: str, counted: Counted, label: str = 
         events=(len(np.unique(event)), len(np.unique(event))),
         replicas=replicas,
     )
-
-
-def _closure(one: Shares, two: Shares, covariance: Reals) -> tuple[float, int, float]:
-    """chi2 of the differences of shares over numbers that both sides have often enough."""
-    groups = merge_bins((one.entries, one.entries), (two.entries, two.entries), LEAST_ENTRIES)
-    ndf = int(groups.max())
-    if ndf < 1:
-        return 0.0, 0, 1.0
-    together = np.zeros((ndf + 1, len(groups)))
-    together[groups, np.arange(len(groups))] = 1.0
-    difference = (together @ (two.share - one.share))[:-1]
-    spread = (together @ covariance @ together.T)[:-1, :-1]
-    value = float(difference @ np.linalg.pinv(spread, hermitian=True) @ difference)
-    return value, ndf, float(chi2_law.sf(value, ndf))
 
 
 def _open_end(full: npt.NDArray[Any], weight: Reals, fast: npt.NDArray[Any]) -> int:
@@ -152,8 +143,15 @@ def _shares(count: npt.NDArray[Any], weight: Reals, event: Integers, top: int) -
 def _mean(count: npt.NDArray[Any], weight: Reals, event: Integers) -> Metric:
     total = weight.sum()
     mean = float(weight @ count / total)
-    moved = _by_event((weight * (count - mean))[:, None], event)
-    return Metric(mean, float(np.sqrt(moved[0, 0])) / float(total))
+    return Metric(mean, _error_of_mean(weight * (count - mean), weight, event))
+
+
+def _error_of_mean(moved: Reals, weight: Reals, event: Integers) -> float:
+    """Error of a mean from what rows move it by; where all are alike, one more could be one off."""
+    error = float(np.sqrt(_by_event(moved[:, None], event)[0, 0]) / weight.sum())
+    if error > ROUNDING:
+        return error
+    return float(error_with_one_more(1.0, effective_entries(weight, event)))
 
 
 def _by_event(terms: Reals, event: Integers) -> Reals:
@@ -165,7 +163,3 @@ def _by_event(terms: Reals, event: Integers) -> Reals:
 
 def _relative(error: float, mean: float) -> float:
     return error / mean if mean > 0 else float("nan")
-
-
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

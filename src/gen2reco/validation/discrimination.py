@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from gen2reco.validation.classifier import area, stack
+from gen2reco.validation.classifier import area, known_columns, stack
 from gen2reco.validation.distances import kolmogorov
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def discriminate(
         name: of the score.
         background: scores of background events [n].
         signal: scores of signal events [m]; larger is more like signal.
-        quantity: of the background events [n], whose sculpting by a cut is told.
+        quantity: of the background events [n], whose sculpting by a cut is told; nan where an
+            event has none.
         seed: of the bootstrap.
     """
     random = np.random.default_rng(seed)
@@ -80,12 +81,15 @@ def discriminate(
     labels = [f"{at:.0%} background" for at in BACKGROUNDS]
     sculpting = null = float("nan")
     if quantity is not None:
-        above = background > np.quantile(background, 1 - BACKGROUNDS[-1])
-        sculpting = kolmogorov(quantity[above], quantity)[0]
-        chance = [
-            kolmogorov(random.permutation(quantity)[: above.sum()], quantity)[0] for _ in range(50)
-        ]
-        null = float(np.quantile(chance, 0.95))
+        known = np.isfinite(quantity)
+        above = (background > np.quantile(background, 1 - BACKGROUNDS[-1]))[known]
+        values = quantity[known]
+        if above.any():
+            sculpting = kolmogorov(values[above], values)[0]
+            chance = [
+                kolmogorov(random.permutation(values)[: above.sum()], values)[0] for _ in range(50)
+            ]
+            null = float(np.quantile(chance, 0.95))
     return Discrimination(
         name,
         _area(background, signal),
@@ -108,7 +112,8 @@ def supervised(
         folds: fold of every background and of every signal event, from 0.
 
     Returns:
-        Scores of background [n] and signal [m], each by a classifier that has not seen the fold.
+        Scores of background [n] and signal [m], each by a classifier that has not seen the fold; 0
+        where no feature has a value.
     """
     tables = [stack(background), stack(signal)]
     scores = [np.zeros(len(table)) for table in tables]
@@ -116,12 +121,15 @@ def supervised(
         kept = [of != fold for of in folds]
         learned = np.concatenate([table[rows] for table, rows in zip(tables, kept, strict=True)])
         labels = np.repeat([0, 1], [rows.sum() for rows in kept])
+        known = known_columns(learned)
+        if not known.any():
+            continue
         trees = HistGradientBoostingClassifier(
             max_iter=150, learning_rate=0.06, min_samples_leaf=50, class_weight="balanced",
             random_state=1,
-        ).fit(learned, labels)  # fmt: skip
+        ).fit(learned[:, known], labels)  # fmt: skip
         for score, table, rows in zip(scores, tables, kept, strict=True):
-            score[~rows] = trees.decision_function(table[~rows])
+            score[~rows] = trees.decision_function(table[np.ix_(~rows, known)])
     return scores[0], scores[1]
 
 

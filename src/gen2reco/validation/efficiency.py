@@ -23,7 +23,7 @@ from gen2reco.validation.object_records import (
     OverallRate,
     Reliability,
 )
-from gen2reco.validation.records import Metric, Statistic
+from gen2reco.validation.records import Metric, Statistic, to_row
 from gen2reco.validation.shares import BinnedShare, binned_share
 from gen2reco.validation.weighted import covariance_by_event
 
@@ -159,7 +159,7 @@ def _overall(group: str, rows: _Rows) -> OverallRate:
     bins = np.zeros(len(rows.observed), np.int64)
     full, fast = _shares(rows, bins, 1)
     ratio, error = _ratio(rows, bins, full, fast)
-    spread = float(error[0] * full.share[0])
+    spread = float(_error(rows, bins, full)[0])
     pull = float(fast[0] - full.share[0]) / spread if spread > 0 else 0.0
     return OverallRate(
         group=group,
@@ -210,14 +210,14 @@ def _curve(rows: _Rows, axis: Reals, edges: Reals, settings: Settings) -> Effici
         by="",
         by_label="",
         group="",
-        edges=_row(edges),
+        edges=to_row(edges),
         rows=tuple(int(n) for n in np.bincount(bins[bins >= 0], minlength=count)),
-        full=_row(full.share),
-        full_error=_row(full.error),
-        fast=_row(fast),
-        fast_error=_row(_noise(rows, bins, full.total)),
-        ratio=_row(ratio),
-        ratio_error=_row(error),
+        full=to_row(full.share),
+        full_error=to_row(full.error),
+        fast=to_row(fast),
+        fast_error=to_row(_noise(rows, bins, full.total)),
+        ratio=to_row(ratio),
+        ratio_error=to_row(error),
         test=_closure_test(rows, bins, count),
         largest=_largest(ratio, error, settings.targets.efficiency),
         judged=int(np.sum(error <= WELL_MEASURED * settings.targets.efficiency)),
@@ -234,7 +234,13 @@ def _shares(rows: _Rows, bins: Integers, count: int) -> tuple[BinnedShare, Reals
 
 def _ratio(rows: _Rows, bins: Integers, full: BinnedShare, fast: Reals) -> tuple[Reals, Reals]:
     """FastSim over FullSim and its error, per bin; nan where FullSim has none."""
-    count = len(fast)
+    share = np.where(full.share > 0, full.share, np.nan)
+    return fast / share, _error(rows, bins, full) / share
+
+
+def _error(rows: _Rows, bins: Integers, full: BinnedShare) -> Reals:
+    """Error of FastSim's share minus FullSim's, per bin."""
+    count = len(full.share)
     variance = np.maximum(np.diag(rows.covariance(bins, count)), 0.0)
     inside = bins >= 0
     at, weight, expected = bins[inside], rows.weight[inside], rows.expected[inside]
@@ -246,13 +252,11 @@ def _ratio(rows: _Rows, bins: Integers, full: BinnedShare, fast: Reals) -> tuple
         axis=0,
     )
     # where FastSim hardly ever gives an answer, it cannot say how much that scatters
-    error = np.where(
+    return np.where(
         fewest < LEAST_EXPECTED,
         np.hypot(full.error, _noise(rows, bins, full.total)),
         np.sqrt(variance) / full.total,
     )
-    share = np.where(full.share > 0, full.share, np.nan)
-    return fast / share, error / share
 
 
 def _noise(rows: _Rows, bins: Integers, total: Reals) -> Reals:
@@ -309,11 +313,11 @@ def _reliability(rows: _Rows, seed: int) -> Reliability:
         played = rng.random(len(bins)) < rows.expected
         null.append(calibration(sums(bins, rows.weight * played, count) / full.total))
     return Reliability(
-        edges=_row(edges),
+        edges=to_row(edges),
         rows=tuple(int(n) for n in np.bincount(bins, minlength=count)),
-        predicted=_row(predicted),
-        observed=_row(full.share),
-        error=_row(np.sqrt(np.maximum(np.diag(rows.covariance(bins, count)), 0)) / full.total),
+        predicted=to_row(predicted),
+        observed=to_row(full.share),
+        error=to_row(np.sqrt(np.maximum(np.diag(rows.covariance(bins, count)), 0)) / full.total),
         test=_closure_test(rows, bins, count),
         calibration=Metric(
             calibration(full.share),
@@ -339,7 +343,3 @@ def _probability_edges(probability: Reals) -> Reals:
             edges.append(float(edge))
             taken = count
     return np.array([*edges, high])
-
-
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

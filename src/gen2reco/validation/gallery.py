@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from gen2reco.validation.results import Assessment
     from gen2reco.validation.set_records import SetComparison
     from gen2reco.validation.streamed import Streamed
+    from gen2reco.validation.transport import Transport
 
 Section = Literal[
     "summary", "efficiency", "counts", "distributions", "residuals", "pictures", "coverage",
     "correlations", "classifier", "response", "matching", "oversampling", "training",
-    "constituents", "jets", "streamed",
+    "constituents", "jets", "streamed", "transport",
 ]  # fmt: skip
 
 
@@ -152,6 +153,20 @@ def set_gallery(sets: SetComparison) -> Iterator[Plot]:
             f"Particles of one jet in eta and phi: {len(display.gen)} in GEN, "
             f"{len(display.full)} in FullSim, {len(display.fast)} in FastSim.",
             lambda display=display: set_plots.display_plot(display),  # type: ignore[misc]
+            "wide",
+        )
+
+
+def transport_gallery(transport: Transport) -> Iterator[Plot]:
+    """Yield the plans of a map between GEN and RECO."""
+    for plan in transport.plans:
+        full, fast = plan.correlation
+        yield Plot(
+            f"plan-{_safe(plan.name)}",
+            "transport",
+            f"{plan.name}: RECO against GEN; Spearman: FullSim {full:.3f}, FastSim {fast:.3f}.",
+            f"Two planes of {plan.name}, RECO against GEN, FullSim and FastSim.",
+            lambda plan=plan: plots.plan_plot(plan),  # type: ignore[misc]
             "wide",
         )
 

@@ -18,6 +18,8 @@ from gen2reco.validation.columns import (
     checked_outcomes,
     settle_events,
 )
+from gen2reco.validation.shares import share_error
+from gen2reco.validation.weighted import effective_entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +122,8 @@ class Rate:
             index = np.unique(event, return_inverse=True)[1]
             moved = np.bincount(index, weight * (passed - share))
             sums.append((share * total, total))
-            errors.append(float(np.sqrt(np.sum(moved**2))) / total)
+            scatter = np.sqrt(np.sum(moved**2)) / total
+            errors.append(float(share_error(share, scatter, effective_entries(weight, event))))
         return cls(sums[0], sums[1], errors=(errors[0], errors[1]))
 
 

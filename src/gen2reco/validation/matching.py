@@ -15,7 +15,7 @@ from gen2reco.errors import SampleError
 from gen2reco.rows.segments import compiled, delta_r2
 from gen2reco.validation.binned import bin_index, quantile_edges, sums
 from gen2reco.validation.object_records import Matching
-from gen2reco.validation.records import Metric
+from gen2reco.validation.records import Metric, to_row
 from gen2reco.validation.shares import BinnedShare, binned_share
 from gen2reco.validation.weighted import HALF_68, quantile
 
@@ -93,23 +93,23 @@ def describe_matching(
         crowded=_share(neighbour[matched] <= reach, of_pair)
         if np.isfinite(reach)
         else float("nan"),
-        delta_r_edges=_row(DELTA_R_EDGES),
+        delta_r_edges=to_row(DELTA_R_EDGES),
         delta_r=_filled(distance, of_pair, DELTA_R_EDGES),
         neighbour=_filled(neighbour[around], of_gen[around], DELTA_R_EDGES),
         delta_r_quantiles=(quantile(distance, of_pair, 0.5), quantile(distance, of_pair, 0.95)),
-        ratio_edges=_row(ratio_edges),
+        ratio_edges=to_row(ratio_edges),
         ratio=_filled(ratio, of_pair, ratio_edges),
         ratio_quantiles=(
             quantile(ratio, of_pair, HALF_68[0]),
             quantile(ratio, of_pair, 0.5),
             quantile(ratio, of_pair, HALF_68[1]),
         ),
-        gen_pt_edges=_row(efficiency[0]),
-        efficiency_by_pt=_row(efficiency[1].share),
-        efficiency_error=_row(efficiency[1].error),
-        reco_pt_edges=_row(spurious[0]),
-        spurious_by_pt=_row(spurious[1].share),
-        spurious_error=_row(spurious[1].error),
+        gen_pt_edges=to_row(efficiency[0]),
+        efficiency_by_pt=to_row(efficiency[1].share),
+        efficiency_error=to_row(efficiency[1].error),
+        reco_pt_edges=to_row(spurious[0]),
+        spurious_by_pt=to_row(spurious[1].share),
+        spurious_error=to_row(spurious[1].error),
     )
 
 
@@ -162,8 +162,4 @@ def _share(chosen: Flags, weight: Reals) -> float:
 def _filled(values: Reals, weight: Reals, edges: Reals) -> tuple[float, ...]:
     """Contents of bins; what lies outside the edges is in the outermost ones."""
     inside = np.clip(values, edges[0], edges[-1])
-    return _row(sums(bin_index(inside, edges), weight, len(edges) - 1))
-
-
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+    return to_row(sums(bin_index(inside, edges), weight, len(edges) - 1))

@@ -30,8 +30,11 @@ def worst_closure(outcome: Efficiency) -> tuple[str, Statistic | None]:
 
 def region_pull(region: Efficiency) -> float:
     """Difference of the numbers that pass a selection, in standard errors."""
-    ratio = region.overall[0].ratio
-    return (ratio.value - 1) / ratio.error if ratio.error > 0 else 0.0
+    rate = region.overall[0]
+    if rate.ratio.error > 0:
+        return (rate.ratio.value - 1) / rate.ratio.error
+    spread = float(np.hypot(rate.full_error, rate.fast_error))  # FullSim has none: no ratio
+    return (rate.fast - rate.full) / spread if spread > 0 else 0.0
 
 
 def object_targets(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from gen2reco.validation.records import Matrix, Row
     from gen2reco.validation.results import (
         Classifier,
         CorrelationMatrix,
@@ -35,21 +36,38 @@ if TYPE_CHECKING:
         Quantity,
         ResponseProfile,
     )
+    from gen2reco.validation.transport import Plan
 
 
 def picture_plot(picture: Picture2D) -> Figure:
     """FastSim against RECO and GEN against RECO of the same events, on one colour scale."""
+    panels = [("FastSim", picture.fast, picture.correlation[0])]
+    if picture.gen:
+        panels.append(("GEN", picture.gen, picture.correlation[1]))
+    return _planes(panels, "RECO", picture.edges, picture.label)
+
+
+def plan_plot(plan: Plan) -> Figure:
+    """RECO of FullSim and of FastSim against the GEN value that became it, on one colour scale."""
+    panels = [
+        ("FullSim", plan.full, plan.correlation[0]),
+        ("FastSim", plan.fast, plan.correlation[1]),
+    ]
+    return _planes(panels, "GEN", plan.edges, plan.label)
+
+
+def _planes(
+    panels: Sequence[tuple[str, Matrix, float]], across: str, axes_edges: Row, label: str
+) -> Figure:
+    """Planes side by side: names go up, `across` goes right."""
     with style():
-        panels = [("FastSim", picture.fast, picture.correlation[0])]
-        if picture.gen:
-            panels.append(("GEN", picture.gen, picture.correlation[1]))
         width = 4.6 * len(panels) + 1.1
         # square panels of 3.5 inches
         figure = new_figure(width, 4.58, right=1.1, between=(0.28, 0))
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        edges = np.asarray(picture.edges)
+        edges = np.asarray(axes_edges)
         largest = max(float(np.max(table)) for _, table, _ in panels)
-        symbol, unit = split_unit(picture.label)
+        symbol, unit = split_unit(label)
         unit = f" [{unit}]" if unit else ""
         mesh: Any = None
         for axis, (name, table, rho) in zip(axes, panels, strict=True):
@@ -59,10 +77,10 @@ def picture_plot(picture: Picture2D) -> Figure:
                 rasterized=True,
             )  # fmt: skip
             axis.plot(edges[[0, -1]], edges[[0, -1]], color=GEN, lw=0.8, ls=":")
-            axis.set_xlabel(f"{symbol} RECO{unit}")
+            axis.set_xlabel(f"{symbol} {across}{unit}")
             axis.set_ylabel(f"{symbol} {name}{unit}")
             place_labels(axis)
-            set_title(axis, f"{name} against RECO", f"Spearman {rho:.3f}")
+            set_title(axis, f"{name} against {across}", f"Spearman {rho:.3f}")
         place = axes[-1].get_position()
         bar = figure.add_axes((place.x1 + 0.15 / width, place.y0, 0.16 / width, place.height))
         figure.colorbar(mesh, cax=bar, label="events").minorticks_off()

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from scipy.stats import chi2 as chi2_law
 from scipy.stats import norm
 
+from gen2reco.errors import SampleError
 from gen2reco.validation import binned
 from gen2reco.validation.distances import (
     kolmogorov,
@@ -41,6 +42,10 @@ COPY_WIDTH = 1e-6
 COPY_TOLERANCE = 1e-5
 """A FastSim copy may differ by the rounding of single precision."""
 MOST_CATEGORIES = 20
+LEAST_KNOWN = 20
+"""Events with a value that a distribution needs on each side: with fewer, random halves lack it."""
+NOWHERE, TOO_FEW = "no events", "too few values"
+"""Verdicts on quantities whose distribution cannot be judged."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,8 @@ def judge(key: str, name: str, label: str, comparison: Comparison) -> Judged:
     )
     none = np.full(len(comparison.sides), np.nan)
     if not there.any() or not there_fast.any():
-        word = "no events" if there.any() == there_fast.any() else "only on one side"
-        return Judged(replace(quantity, agrees=word == "no events", word=word), none)
+        word = NOWHERE if there.any() == there_fast.any() else "only on one side"
+        return Judged(replace(quantity, agrees=word == NOWHERE, word=word), none)
     values = full[np.isfinite(full)]
     known = np.unique(np.concatenate([values, fast[there_fast]]))
     discrete = len(known) <= MOST_CATEGORIES and bool(np.all(known == np.round(known)))
@@ -144,7 +149,13 @@ def judge(key: str, name: str, label: str, comparison: Comparison) -> Judged:
         return Judged(_copy(quantity, float(np.median(values)), comparison, first, fast), none)
     if discrete:
         return Judged(_discrete(quantity, known, comparison, first, fast), none)
-    return _continuous(quantity, key, comparison)
+    events = comparison.first.event[there], comparison.fast.event[there_fast]
+    if min(len(np.unique(event)) for event in events) < LEAST_KNOWN:
+        return Judged(replace(quantity, word=TOO_FEW), none)
+    try:
+        return _continuous(quantity, key, comparison)
+    except SampleError as error:
+        raise SampleError(f"{key}: {error}") from error
 
 
 def _continuous(quantity: Quantity, key: str, comparison: Comparison) -> Judged:

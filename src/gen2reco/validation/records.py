@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator
+
+if TYPE_CHECKING:
+    from gen2reco.validation.columns import Reals
 
 Real = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A float; `null` in JSON stands for a number that does not exist."""
 Row = tuple[Real, ...]
 Matrix = tuple[Row, ...]
+
+
+def to_row(values: Reals) -> Row:
+    """Return an array [n] as plain numbers."""
+    return tuple(float(value) for value in values)
 
 
 @dataclass(frozen=True)

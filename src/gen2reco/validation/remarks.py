@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen2reco.validation.efficiency import WELL_MEASURED
+from gen2reco.validation.quantities import LEAST_KNOWN, NOWHERE, TOO_FEW
+from gen2reco.validation.verdict import title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from gen2reco.validation.quantities import Comparison
     from gen2reco.validation.results import (
         Classifier,
+        Quantity,
         RateResult,
         ResponseProfile,
     )
@@ -80,9 +83,16 @@ def left_out(
     rates: Sequence[RateResult],
     classifier: Classifier | None,
     efficiencies: Sequence[Efficiency],
+    quantities: Sequence[Quantity],
 ) -> list[str]:
     """Return sentences on what was not judged."""
     missing = []
+    rare = [title(quantity) for quantity in quantities if quantity.word in {NOWHERE, TOO_FEW}]
+    if rare:
+        missing.append(
+            f"The distribution of {', '.join(rare)}: fewer than {LEAST_KNOWN} events have a value "
+            "in FullSim or in FastSim; only the shares of rows without one are compared."
+        )
     if coverage is None:
         missing.append("Coverage (PIT): no draws of the emulator for the same GEN rows were given.")
     if not profiles:

@@ -21,13 +21,19 @@ from pydantic import TypeAdapter, ValidationError
 from gen2reco.errors import SampleError
 from gen2reco.validation import wording
 from gen2reco.validation.classifier import cores
-from gen2reco.validation.gallery import gallery, set_gallery, streamed_gallery
+from gen2reco.validation.gallery import (
+    gallery,
+    set_gallery,
+    streamed_gallery,
+    transport_gallery,
+)
 from gen2reco.validation.labels import split_unit
 from gen2reco.validation.object_verdict import region_pull
 from gen2reco.validation.pictures import png_bytes, svg_bytes
 from gen2reco.validation.results import Assessment  # noqa: TC001 - pydantic reads annotations
 from gen2reco.validation.set_records import SetComparison  # noqa: TC001 - as above
 from gen2reco.validation.streamed import Streamed  # noqa: TC001 - as above
+from gen2reco.validation.transport import Transport  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +57,7 @@ class Report:
         parts: pages of the emulator's parts by name, in order; they have none of their own.
         sets: jets as sets of particles, where the study has such.
         streamed: distributions of all events, where these are more than those judged.
+        transport: what the map does, where it was learned without pairs.
     """
 
     assessment: Assessment
@@ -62,6 +69,7 @@ class Report:
     parts: dict[str, Report] = field(default_factory=dict)
     sets: SetComparison | None = None
     streamed: Streamed | None = None
+    transport: Transport | None = None
 
 
 def write_report(
@@ -128,6 +136,7 @@ def _page(report: Report, folder: Path, name: str, *, back: str, png: bool) -> P
     figures: dict[str, list[dict[str, Any]]] = {}
     drawn = [gallery(report.assessment, report.histories)]
     drawn += [set_gallery(report.sets)] if report.sets else []
+    drawn += [transport_gallery(report.transport)] if report.transport else []
     drawn += [streamed_gallery(report.streamed)] if report.streamed else []
     for plot in chain(*drawn):
         figure = plot.draw()
@@ -211,11 +220,8 @@ def _json(report: Report) -> bytes:
 def _lines(tree: dict[str, Any], indent: str) -> str:
     """JSON of a report, the assessment last and entry by entry, then the parts in the same way."""
     assessment, parts = tree.pop("assessment"), tree.pop("parts")
-    lines = [f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in tree.items()]
-    inner = [
-        f"{json.dumps(key)}: {json.dumps(v, allow_nan=False)}" for key, v in assessment.items()
-    ]
-    lines.append(f'"assessment": {_block(inner, indent + "  ")}')
+    lines = _entries(tree)
+    lines.append(f'"assessment": {_block(_entries(assessment), indent + "  ")}')
     if parts:
         pages = [
             f"{json.dumps(name)}: {_lines(part, indent + '    ')}" for name, part in parts.items()

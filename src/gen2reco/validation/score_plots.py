@@ -41,7 +41,7 @@ def draw_scores(
     _roc(*scores).savefig(folder / "roc.png", dpi=90)
     if places[0] is not None and places[1] is not None and places[0].shape[1] > 1:
         _latent(places[0], places[1]).savefig(folder / "latent.png", dpi=90)
-    if quantity is not None:
+    if quantity is not None and np.isfinite(quantity).any():
         for score, values in scores[0].items():
             _sculpting(values, quantity, name, score).savefig(
                 folder / f"sculpting-{score}.png", dpi=90
@@ -87,7 +87,11 @@ def _latent(background: Reals, signal: Reals) -> Figure:
 def _sculpting(score: Reals, quantity: Reals, name: str, label: str) -> Figure:
     figure = Figure(figsize=(5, 4.5), layout="tight")
     axes = figure.subplots()
+    known = np.isfinite(quantity)
+    score, quantity = score[known], quantity[known]
     low, high = np.quantile(quantity, (0.005, 0.98))
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1)
     for number, share in enumerate(CUTS):
         passing = quantity[score >= np.quantile(score, 1 - share)]

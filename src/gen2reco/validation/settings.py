@@ -46,7 +46,8 @@ class Settings:
     Attributes:
         seed: seed of every random choice; the same seed and samples give the same report.
         level: family-wise error rate of the headline verdict.
-        resplits: random re-splits of FullSim that make the null of distances and correlations.
+        resplits: random re-splits of FullSim that make the null of distances and correlations; more
+            where the headline has so many tests that their p-values could not fail.
         bootstraps: bootstrap samples over events for the error of a distance.
         classifier_seeds: at most so many FastSim samples (noise seeds) enter the C2ST.
         classifier_resplits: re-splits of FullSim that make the null of the C2ST.

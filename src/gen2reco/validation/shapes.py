@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen2reco.validation.binned import core_edges, distribution_edges, histogram, regular_edges
+from gen2reco.validation.records import to_row
 from gen2reco.validation.results import Distribution, Picture2D
 from gen2reco.validation.weighted import mid_ranks, quantile
 
@@ -47,7 +48,7 @@ def distribution(
     a, va = histogram(full[0], full[1].weight, full[1].event, edges)
     b, vb = histogram(fast[0], fast[1].weight, fast[1].event, edges)
     # outside the edges the sum is kept, so that shapes and not the drawn range are compared
-    scale = _total(*full) / _total(*fast)
+    scale = _scale(_total(*full), *fast)
     band = np.zeros(len(a))
     if members is not None:
         band = _band(members, edges, b * scale, _total(*full))
@@ -61,14 +62,14 @@ def distribution(
     return Distribution(
         name=name,
         label=label,
-        edges=_row(edges),
-        full=_row(a),
-        full_variance=_row(va),
-        fast=_row(b * scale),
-        fast_variance=_row(vb * scale**2),
-        band=_row(band),
-        gen=_row(truth),
-        outside=(1 - a.sum() / _total(*full), 1 - b.sum() / _total(*fast)),
+        edges=to_row(edges),
+        full=to_row(a),
+        full_variance=to_row(va),
+        fast=to_row(b * scale),
+        fast_variance=to_row(vb * scale**2),
+        band=to_row(band),
+        gen=to_row(truth),
+        outside=(_outside(a, *full), _outside(b, *fast)),
         log=bool(log),
     )
 
@@ -136,15 +137,15 @@ def picture(name: str, label: str, full: Sample, fast: Sample, edges: Reals) -> 
         return None
     weight = full.weight[rows_full]
     reco, emulated = full.quantities[name][rows_full], fast.quantities[name][rows_fast]
-    table, rho = _plane(reco, emulated, weight, edges)
+    table, rho = plane(reco, emulated, weight, edges)
     gen_table: tuple[tuple[float, ...], ...] = ()
     gen_rho = float("nan")
     if name in full.gen_quantities:
-        gen_table, gen_rho = _plane(reco, full.gen_quantities[name][rows_full], weight, edges)
+        gen_table, gen_rho = plane(reco, full.gen_quantities[name][rows_full], weight, edges)
     return Picture2D(
         name=name,
         label=label,
-        edges=_row(edges),
+        edges=to_row(edges),
         fast=table,
         gen=gen_table,
         correlation=(rho, gen_rho),
@@ -166,9 +167,10 @@ def _paired(first: Integers, second: Integers) -> tuple[Integers, Integers]:
     return rows_one[i], rows_two[j]
 
 
-def _plane(
+def plane(
     x: Reals, y: Reals, weight: Reals, edges: Reals
 ) -> tuple[tuple[tuple[float, ...], ...], float]:
+    """Weight in bins [x, y] and Spearman's coefficient, over the rows where both are finite."""
     there = np.isfinite(x) & np.isfinite(y)
     x, y, weight = x[there], y[there], weight[there]
     table = np.histogram2d(x, y, [edges, edges], weights=weight)[0]
@@ -178,7 +180,7 @@ def _plane(
         share = weight / weight.sum()
         a, b = a - share @ a, b - share @ b
         rho = float((share * a) @ b / np.sqrt(abs(((share * a) @ a) * ((share * b) @ b))))
-    return tuple(_row(row) for row in table), rho
+    return tuple(to_row(row) for row in table), rho
 
 
 def _band(members: tuple[Reals, Sample], edges: Reals, nominal: Reals, total: float) -> Reals:
@@ -189,7 +191,7 @@ def _band(members: tuple[Reals, Sample], edges: Reals, nominal: Reals, total: fl
     for member in np.unique(sample.member[sample.member != 0]):
         rows = sample.member == member
         content = np.histogram(values[rows], edges, weights=sample.weight[rows])[0]
-        scale = total / _total(values[rows], sample.take(rows))
+        scale = _scale(total, values[rows], sample.take(rows))
         squares.append((content * scale - nominal) ** 2)
     return np.sqrt(np.mean(squares, axis=0)) if squares else np.zeros(len(nominal))
 
@@ -198,8 +200,15 @@ def _total(values: Reals, sample: Sample) -> float:
     return float(sample.weight[np.isfinite(values)].sum())
 
 
-def _row(values: Reals) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+def _scale(total: float, values: Reals, sample: Sample) -> float:
+    """What brings the sum of a sample to a total; 1 where it has no value."""
+    own = _total(values, sample)
+    return total / own if own else 1.0
+
+
+def _outside(content: Reals, values: Reals, sample: Sample) -> float:
+    total = _total(values, sample)
+    return 1 - float(content.sum()) / total if total else float("nan")
 
 
 def kinds_of(responses: Mapping[str, Reals], stated: Mapping[str, str]) -> dict[str, str]:

@@ -7,12 +7,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import chi2 as chi2_law
+from scipy.stats import norm
 
-from gen2reco.validation.binned import merge_bins, sums
+from gen2reco.validation.binned import LEAST_ENTRIES, merge_bins, sums
 from gen2reco.validation.weighted import covariance_by_event, event_index
 
 if TYPE_CHECKING:
     from gen2reco.validation.columns import Integers, Reals
+
+ROUNDING = 1e-9
+"""Errors and differences of shares below this are rounding of sums of weights."""
+
+
+def share_error(share: Reals | float, scatter: Reals | float, entries: Reals | float) -> Reals:
+    """Standard error of shares, not zero where all entries or none are counted.
+
+    That such entries do not scatter says nothing: one more of either kind could have been there.
+
+    Args:
+        share: [k].
+        scatter: standard error from the scatter of the entries [k].
+        entries: effective number of all entries [k].
+    """
+    extreme = (share <= ROUNDING) | (share >= 1 - ROUNDING)
+    return np.where(extreme, error_with_one_more(share, entries), scatter)
+
+
+def error_with_one_more(share: Reals | float, entries: Reals | float) -> Reals:
+    """Standard error of shares [k] if one more entry of either kind had been there."""
+    shrunk = (np.clip(share, 0, 1) * entries + 1) / (entries + 2)
+    return np.asarray(np.sqrt(shrunk * (1 - shrunk) / entries))
 
 
 @dataclass(frozen=True)
@@ -31,14 +55,28 @@ class Shares:
 
     @property
     def error(self) -> Reals:
-        """Standard errors [k]."""
-        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        """Standard errors [k], not zero for shares of 0 and 1."""
+        scatter = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return share_error(self.share, scatter, self.together)
+
+    @property
+    def together(self) -> Reals:
+        """Effective entries of all categories together, [k] times the same."""
+        used = self.entries > 0
+        squares = float(np.sum(self.share[used] ** 2 / self.entries[used]))
+        return np.full(len(self.share), 1 / squares)
 
     def pulls(self, other: Shares) -> Reals:
-        """Differences of the other one to this in standard errors [k]; 0 where both are sure."""
-        spread = np.hypot(self.error, other.error)
+        """Differences of the other one to this in standard errors [k].
+
+        Where every event has the same mix, on both sides, shares are sure; they are then taken as
+        those of independent rows.
+        """
         difference = other.share - self.share
-        return np.divide(difference, spread, out=np.zeros(len(spread)), where=spread > 0)
+        difference = np.where(np.abs(difference) > ROUNDING, difference, 0.0)
+        spread = np.hypot(self.error, other.error)
+        alone = [error_with_one_more(one.share, one.together) for one in (self, other)]
+        return difference / np.where(spread > ROUNDING, spread, np.hypot(*alone))
 
     def joined(self, groups: Integers) -> Shares:
         """Shares of joined categories."""
@@ -80,17 +118,44 @@ def shares_test(first: Shares, second: Shares) -> tuple[float, int, float]:
     """chi2 between two sets of shares, its degrees of freedom, and the p-value.
 
     Neighbouring categories are joined until each has at least five effective entries on both
-    sides; where not even two are left, nothing is tested.
+    sides; a category that one side lacks is tested by itself (see `joined_test`).
     """
-    groups = merge_bins((first.entries, first.entries), (second.entries, second.entries))
-    one, two = first.joined(groups), second.joined(groups)
-    ndf = len(one.share) - 1
-    if ndf < 1:
-        return 0.0, 0, 1.0
-    difference = (two.share - one.share)[:-1]
-    covariance = (one.covariance + two.covariance)[:-1, :-1]
-    value = float(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference)
-    return value, ndf, float(chi2_law.sf(value, ndf))
+    return joined_test(first, second, first.covariance + second.covariance)
+
+
+def joined_test(
+    first: Shares, second: Shares, covariance: Reals, least: float = LEAST_ENTRIES
+) -> tuple[float, int, float]:
+    """chi2 between two sets of shares whose difference has a known covariance.
+
+    Neighbouring categories are joined until each has enough effective entries on both sides. That
+    hides categories that one side lacks altogether: where the largest pull of those, corrected for
+    the number of categories, is less likely than the chi2, it is the test.
+
+    Args:
+        first: one side.
+        second: the other.
+        covariance: of the difference of the shares [k, k].
+        least: effective entries of a category on each side.
+
+    Returns:
+        chi2, its degrees of freedom, and the p-value; 0, 0, 1 where nothing can be tested.
+    """
+    groups = merge_bins((first.entries, first.entries), (second.entries, second.entries), least)
+    ndf = int(groups.max())
+    together = np.zeros((ndf + 1, len(groups)))
+    together[groups, np.arange(len(groups))] = 1.0
+    difference = (together @ (second.share - first.share))[:-1]
+    spread = (together @ covariance @ together.T)[:-1, :-1]
+    value = float(difference @ np.linalg.pinv(spread, hermitian=True) @ difference) if ndf else 0.0
+    p = float(chi2_law.sf(value, ndf)) if ndf else 1.0
+    lacking = (first.entries <= 0) != (second.entries <= 0)
+    if lacking.any():
+        pull = float(np.max(np.abs(first.pulls(second)[lacking])))
+        alone = min(1.0, float(2 * norm.sf(pull)) * len(groups))
+        if alone < p:
+            return pull**2, 1, alone
+    return value, ndf, p
 
 
 @dataclass(frozen=True)
@@ -129,8 +194,4 @@ def binned_share(
     variance = np.diag(covariance_by_event(bins, weight * (outcome - known), event, count))
     squares = sums(at, weights**2, count)
     entries = np.divide(total**2, squares, out=np.full(count, np.nan), where=squares > 0)
-    # the sum of no deviations says nothing: one more row of either kind could have been there
-    shrunk = (np.clip(share, 0, 1) * entries + 1) / (entries + 2)
-    extreme = (share <= 0) | (share >= 1)
-    square = np.where(extreme, shrunk * (1 - shrunk) / entries, variance / total**2)
-    return BinnedShare(total, share, np.sqrt(square))
+    return BinnedShare(total, share, share_error(share, np.sqrt(variance) / total, entries))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from gen2reco.validation.results import (
     ResponseProfile,
     Target,
 )
+from gen2reco.validation.shares import share_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,23 @@ if TYPE_CHECKING:
     from gen2reco.validation.inputs import Rate
     from gen2reco.validation.object_records import Counts, Efficiency
     from gen2reco.validation.settings import Targets
+
+
+FAMILY = 8
+"""Tests behind the headline, at most, beside one for each outcome."""
+
+
+def enough_resplits(outcomes: int, level: float) -> int:
+    """Re-splits that let a p-value out of them fail alone in the whole family.
+
+    The smallest one that n re-splits can give is 1 / (n + 1), which Holm's correction multiplies by
+    the number of tests.
+
+    Args:
+        outcomes: number of outcomes that are judged.
+        level: family-wise error rate.
+    """
+    return math.ceil((FAMILY + outcomes) / level)
 
 
 @dataclass(frozen=True)
@@ -96,11 +115,11 @@ def rate_result(name: str, rate: Rate) -> RateResult:
         share = passed / total
         variance = squares[0] * (1 - share) ** 2 + (squares[1] - squares[0]) * share**2
         shares.append(share)
-        errors.append(float(np.sqrt(max(variance, 0.0))) / total)
+        scatter = np.sqrt(max(variance, 0.0)) / total
+        errors.append(float(share_error(share, scatter, total**2 / squares[1])))
     if rate.errors:
         errors = list(rate.errors)
-    spread = float(np.hypot(errors[0], errors[1]))
-    pull = (shares[1] - shares[0]) / spread if spread > 0 else 0.0
+    pull = (shares[1] - shares[0]) / float(np.hypot(errors[0], errors[1]))
     return RateResult(
         name, shares[0], errors[0], shares[1], errors[1], pull, float(2 * norm.sf(abs(pull)))
     )
@@ -160,6 +179,7 @@ def checks(
     if coverage:
         pit = min(coverage, key=lambda c: c.test.p)
         add("coverage", pit.deviation, pit.test.p_holm, pit.name)
+    assert len(family) <= FAMILY + len(efficiencies), "enough_resplits counts on it"
     corrected = holm([check.p for check in family])
     return tuple(
         Check(c.name, c.value, c.p, p, agrees=not p < level, worst=c.worst)
@@ -232,8 +252,12 @@ def _add_shares(  # type: ignore[no-untyped-def]
     found += [(f"share in {r.name}", region_pull(r), r.overall[0].p) for r in regions]
     for c in counts:
         found.append((f"shares of {c.name}", max(c.pulls, key=abs), c.test.p))
+        means = c.mean_full, c.mean_fast
         if c.mean_ratio.error > 0:
             pull = (c.mean_ratio.value - 1) / c.mean_ratio.error
+            found.append((f"mean of {c.name}", pull, c.mean_p))
+        elif means[1].value > 0:  # and none in FullSim, so that there is no ratio
+            pull = means[1].value / float(np.hypot(means[0].error, means[1].error))
             found.append((f"mean of {c.name}", pull, c.mean_p))
     for q in quantities:
         if q.categories:

@@ -21,10 +21,10 @@ from gen2reco.rows.spaces import RECO
 from gen2reco.rows.splits import halves
 from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import columns_of
-from gen2reco.study import Study, load_study
+from gen2reco.study import Study, as_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
-from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.inputs import naming, refuse_empty, refuse_negative
 from gen2reco.verbs.judged import SUBSAMPLE, ranges
 from gen2reco.verbs.report_folder import check_free, place_report
 from gen2reco.verbs.samples import replica_of
@@ -86,16 +86,19 @@ def compare(
 
     Raises:
         OutputExistsError: the report exists and `overwrite` is off.
-        EventFileError: a file cannot be read, or the two have nothing in common.
-        StudyError: an expression of the study does not work on both.
+        EventFileError: a file cannot be read or has no events, or the two have nothing in common.
+        StudyError: an expression of the study does not work on both, or an option is wrong.
         WorkerError: a scheduler was lost.
     """
     output = Path(output)
-    check_streamed(scheduler, stream)
+    refuse_negative(seed)
+    check_streamed(scheduler, stream, workers)
     check_free(output, overwrite=overwrite)
-    plan = load_study(study) if isinstance(study, str | Path) else study
+    plan = None if study is None else as_study(study)
     tree, units = (plan.input.tree, plan.input.units) if plan else ("Events", "GeV")
     sources = [open_events(files, tree=tree, units=units) for files in (full, fast)]
+    for source in sources:
+        refuse_empty(source, "compare")
     define = [plan.defined(source.columns) if plan else {} for source in sources]
     quantities = plan.validation.quantities if plan else common_quantities(*sources)
     select = plan.validation.select if plan else ""
@@ -297,10 +300,7 @@ def _values(
     """Return the events that pass the selection, and their quantities, NaN where there is none."""
     names = Namespace(events, define)
     rows = np.flatnonzero(names.mask(select))
-    values = {}
-    for name, text in quantities.items():
-        column = names.evaluate(text)
-        values[name] = np.where(column.valid, column.values, np.nan)[rows]
+    values = {name: names.evaluate(text).numbers()[rows] for name, text in quantities.items()}
     return rows, values
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.emulator import load_emulator
+from gen2reco.emulator.reference import read_reference
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events import open_events
 from gen2reco.events.publish import (
@@ -25,7 +26,7 @@ from gen2reco.extras import EXTRAS, require
 from gen2reco.portable.corrections import Drawn, as_correction, axes_of
 from gen2reco.portable.corrections import tables as binned_tables
 from gen2reco.portable.network import PRECISIONS, write_network
-from gen2reco.portable.reference import ALLOWED, drawn_rows, reference_gen, tables_of
+from gen2reco.portable.reference import ALLOWED, drawn_rows, tables_of
 from gen2reco.rows.table import Table
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def export(
     if not 0 <= member < emulator.members:
         raise EmulatorError(f"there is no member {member}; the emulator has {emulator.members}")
     if file_format != "correctionlib":
-        tables = tables_of(emulator, reference_gen(model))
+        tables = tables_of(emulator, read_reference(model)[0])
     elif not files:
         raise StudyError("tables are averages over GEN events: name files with --input")
     path.parent.mkdir(parents=True, exist_ok=True)

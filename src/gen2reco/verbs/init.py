@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen2reco.errors import EventFileError, OutputExistsError, StudyError
+from gen2reco.errors import OutputExistsError, StudyError
 from gen2reco.events import open_events
 from gen2reco.events.layout import Jagged, flat_columns
-from gen2reco.verbs.inputs import refuse_input_as_output
+from gen2reco.verbs.inputs import refuse_empty, refuse_input_as_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,9 +72,8 @@ def init(sample: str | Path, output: str | Path | None = None, *, overwrite: boo
         raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
     source = open_events(sample)
     if output is not None:
-        refuse_input_as_output(source, output)
-    if source.entries == 0:
-        raise EventFileError("holds no events, so there is nothing to look at", file=str(sample))
+        refuse_input_as_output(source.paths, output)
+    refuse_empty(source, "look at")
     columns = _first_events(source)
     pairs = [
         pair for reco in (*LEPTONS, *JETS) if (pair := _pair(reco, columns)) and pair.share > 0

@@ -13,7 +13,7 @@ from gen2reco.events.layout import flat_columns
 from gen2reco.rows.table import IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gen2reco.events import EventSource
 
@@ -29,6 +29,22 @@ def naming(source: EventSource, trouble: str) -> Iterator[None]:
         yield
     except StudyError as error:
         raise StudyError(f"{source.label}: {trouble}: {error}") from error
+
+
+def refuse_empty(source: EventSource, purpose: str, fewest: int = 1) -> None:
+    """Refuse files without events, or with fewer than are needed: there are none to PURPOSE.
+
+    Raises:
+        EventFileError: naming the files.
+    """
+    if source.entries < fewest:
+        raise EventFileError(f"there are no events to {purpose}", file=source.label)
+
+
+def refuse_negative(seed: int) -> None:
+    """Refuse a seed below 0, which generators do not take: StudyError."""
+    if seed < 0:
+        raise StudyError(f"a seed is a whole number from 0 on, not {seed}")
 
 
 def refuse_repeated_events(source: EventSource, number: str = "") -> None:
@@ -65,14 +81,14 @@ def refuse_repeated_events(source: EventSource, number: str = "") -> None:
         )
 
 
-def refuse_input_as_output(source: EventSource, output: str | Path) -> None:
+def refuse_input_as_output(inputs: Iterable[Path], output: str | Path) -> None:
     """Refuse to write over a file that is being read.
 
     Raises:
         EventFileError: the output is one of the inputs.
     """
     place = Path(output).resolve()
-    if any(file.path.resolve() == place for file in source.files):
+    if any(path.resolve() == place for path in inputs):
         raise EventFileError(
             "it is read and cannot be the output too; choose another name", file=str(output)
         )

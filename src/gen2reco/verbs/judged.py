@@ -24,6 +24,7 @@ from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of,
 from gen2reco.study import column_name
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import with_quantities
+from gen2reco.verbs.inputs import refuse_empty
 from gen2reco.verbs.samples import replaced
 from gen2reco.verbs.streamed import origins_of, watching
 
@@ -180,8 +181,7 @@ def read_judged(
         EventFileError: no event is left.
     """
     study = emulator.study
-    if not source.entries:
-        raise EventFileError("there are no events, so that none can be judged", file=source.label)
+    refuse_empty(source, "judge")
     streamed = with_quantities(study, source) if streaming is not None else None
     reading = Reading(tuple(_columns(emulator, source)), test_only, share, seed, streamed)
     found = (

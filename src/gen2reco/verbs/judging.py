@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gen2reco.verbs.event_samples import EventSamples
 from gen2reco.verbs.part_samples import PartSamples
 from gen2reco.verbs.samples import coverage
 from gen2reco.verbs.set_samples import compare_constituents
+from gen2reco.verbs.transported import transported
 from gen2reco.verbs.way_back import way_back
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from gen2reco.emulator import Emulator
     from gen2reco.study import Part, Study
     from gen2reco.verbs.judged import Judged
+    from gen2reco.verbs.way_back import Compared
 
 REPLICAS = 5
 """Draws of each row or event where FastSim is compared on the same GEN."""
@@ -100,9 +103,16 @@ class Judging:
             domain=samples.outside(),
         )
 
+    @cached_property
+    def back(self) -> Mapping[str, Compared]:
+        """What is unfolded, and what is made of that; empty where the emulator runs one way."""
+        if self.study.direction != "simulate" or not self.emulator.unfolds:
+            return {}
+        self.say("unfolding, and simulating again")
+        return way_back(self.emulator, self.judged, seed=self.seed)
+
     def way_back(self) -> dict[str, Report]:
         """Judge what is unfolded, and what is made of that."""
-        self.say("unfolding, and simulating again")
         titles = {
             "unfolded": "GEN, and what RECO unfolds to",
             "reconstructed": "RECO, and what it becomes when it is unfolded and simulated again",
@@ -118,7 +128,7 @@ class Judging:
                 ),
                 title=f"{self.study.name}: {titles[name]}",
             )
-            for name, found in way_back(self.emulator, self.judged, seed=self.seed).items()
+            for name, found in self.back.items()
         }
 
     def events(self, left_out: list[str]) -> Report:
@@ -155,8 +165,13 @@ class Judging:
         )
         domain = {"events with a GEN value outside": samples.outside()}
         settings = self.settings(Targets())
-        sets = compare_constituents(study, judged.events, samples.replicas[0], settings)
-        return Report(assessment, domain={} if alone else domain, sets=sets)
+        made = samples.replicas[0]
+        return Report(
+            assessment,
+            domain={} if alone else domain,
+            sets=compare_constituents(study, judged.events, made, settings),
+            transport=transported(self.emulator, judged, made, self.back, settings),
+        )
 
 
 def too_few(judged: Judged, part: Part) -> str:

@@ -15,6 +15,7 @@ from gen2reco.errors import EventFileError
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.formats import output_format
 from gen2reco.shards import load_manifest, state_of
+from gen2reco.verbs.inputs import refuse_input_as_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,13 +81,15 @@ def merge(
         progress: called with RECO events done and in all.
 
     Raises:
-        EventFileError: a shard is missing or broken, or the sums do not agree.
+        EventFileError: a shard is missing or broken, or is the output too, or the sums do not
+            agree.
         OutputExistsError: the output exists and `overwrite` is off.
     """
     output_format(Path(output), file_format)
     manifest = load_manifest(folder)
-    summaries = _complete(manifest)
     paths = [manifest.shard(number).path for number in range(manifest.shards)]
+    refuse_input_as_output(paths, output)
+    summaries = _complete(manifest)
     modes = tuple(sorted({summary["mode"] for summary in summaries}))
     entries = sum(summary["entries"] for summary in summaries)
     generated = sum(summary["generated"] for summary in summaries)

@@ -17,15 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gen2reco.emulator import Emulator, load_emulator
-from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.emulator import Emulator, check_replaceable, load_emulator
+from gen2reco.emulator.emulator import check_options
+from gen2reco.errors import OutputExistsError, SampleError, StudyError
 from gen2reco.events import open_events
+from gen2reco.events.formats import output_format
+from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.tables import Table, build_table, columns_needed
-from gen2reco.study import Study, load_study
+from gen2reco.study import Part, Study, as_study
 from gen2reco.unfolding import Ratio, Trees
+from gen2reco.verbs.inputs import refuse_empty, refuse_input_as_output
 from gen2reco.verbs.sides import only_part
 from gen2reco.verbs.train import train
 from gen2reco.verbs.training_rows import read_tables
+from gen2reco.verbs.unfold import Unfolding, unfold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,32 +133,95 @@ def remove_prior(
     output = Path(output)
     if iterations < 1:
         raise StudyError(f"the prior is removed at least once, not {iterations} times")
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
-    if not isinstance(study, Study):
-        study = load_study(study, dict(overrides or {}))
+    check_replaceable(output, overwrite=overwrite)
+    study = as_study(study, dict(overrides or {}))
     part = only_part(study)
     inputs = study.input
     data, source = (
         open_events(paths, tree=inputs.tree, units=inputs.units) for paths in (files, simulation)
     )
+    refuse_empty(data, "unfold")
+    refuse_empty(source, "unfold with")
+    measured = _read_reco(study, part, data)
     truth = read_tables(study, source)[0][part.name]
     scratch = output.with_name(f"{output.name}.iterations")
     factor = np.ones(len(truth))
     steps: list[Step] = []
-    measured: Table | None = None
     for number in range(1, iterations + 1):
         path = scratch / str(number)
         _train(study, simulation, path, factor, progress)
         emulator = load_emulator(path)
-        if measured is None:
-            measured = _read_reco(emulator, data)
         factor, step = _compare(emulator, measured, truth, factor, number)
         steps.append(step)
         say(f"iteration {number}: change {step.change:.4f}, largest factor {step.largest:.2f}")
     _train(study, simulation, output, factor, progress)
     shutil.rmtree(scratch, ignore_errors=True)
     return Adapted(output, tuple(steps), time.perf_counter() - begin)
+
+
+def unfold_without_prior(
+    study: Study | str | Path,
+    files: Sequence[str | Path] | str | Path,
+    simulation: Sequence[str | Path] | str | Path,
+    output: str | Path,
+    *,
+    iterations: int = 2,
+    draws: int = 1,
+    policy: str = "error",
+    file_format: str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Unfolding:
+    """Unfold with an emulator whose prior is the truth of the data: `remove_prior`, then `unfold`.
+
+    Args:
+        study: as in `remove_prior`, and so are `files`, `simulation` and `iterations`.
+        files: files or globs of the data.
+        simulation: files or globs of the simulation.
+        output: GEN file, `.parquet` or `.root`. The emulator is saved as `OUTPUT.model`.
+        iterations: how often the prior is replaced.
+        draws: GEN events per RECO event.
+        policy: for RECO values that are not finite.
+        file_format: of the output; default: by its suffix.
+        overwrite: replace an existing output and emulator.
+        say: receives a line for each iteration.
+        options: what else `unfold` takes.
+
+    Raises:
+        OutputExistsError: the output or the emulator exists and `overwrite` is off.
+        StudyError, EventFileError, TrainingError, SampleError: as the two; before anything is
+            trained where that can be known.
+    """
+    output = Path(output)
+    model = output.with_name(f"{output.name}.model")
+    if not overwrite:
+        refuse_existing(output)
+        if model.exists():
+            raise OutputExistsError(
+                f"{model} is there, made before: unfold with it (gen2reco unfold {model} FILES -o"
+                f" {output}), or train it again with --overwrite"
+            )
+    output_format(output, file_format)
+    check_options(oversample=draws, policy=policy)
+    study = as_study(study)
+    for given in (files, simulation):
+        source = open_events(given, tree=study.input.tree, units=study.input.units)
+        refuse_input_as_output(source.paths, output)
+    adapted = remove_prior(
+        study, files, simulation, model, iterations=iterations, overwrite=overwrite, say=say
+    )
+    say(str(adapted))
+    return unfold(
+        model,
+        files,
+        output,
+        draws=draws,
+        policy=policy,
+        file_format=file_format,
+        overwrite=overwrite,
+        **options,
+    )
 
 
 def _train(
@@ -167,15 +235,17 @@ def _train(
     train(study, simulation, path, factor=factor, overwrite=True, progress=progress)
 
 
-def _read_reco(emulator: Emulator, source: EventSource) -> Table:
-    """Rows of the data: those with all RECO objects and finite quantities."""
-    study, part = emulator.study, emulator.parts[0].part
+def _read_reco(study: Study, part: Part, source: EventSource) -> Table:
+    """Rows of the data: those with all RECO objects and finite quantities; SampleError for none."""
     needed = columns_needed(study, part, source, targets=False)
     pieces = []
     for chunk in source.chunks(columns=needed):
         table = build_table(study, part, chunk.events, targets=False, where=chunk.file)
         pieces.append(table.take(~table.nonfinite))
-    return Table.concatenate(pieces)
+    table = Table.concatenate(pieces)
+    if not len(table):
+        raise SampleError(f"{source.label}: no event has all RECO objects, of {source.entries}")
+    return table
 
 
 def _compare(

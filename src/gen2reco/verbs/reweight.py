@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gen2reco.emulator.emulator import kept_columns
-from gen2reco.errors import OutputExistsError, StudyError
+from gen2reco.errors import StudyError
 from gen2reco.events import EventWriter, Jagged, flat_columns, open_events, to_events
+from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.tables import columns_of
-from gen2reco.study import Study, load_study
+from gen2reco.study import Study, as_study
 from gen2reco.unfolding import OmniFold, bootstrap, omnifold
+from gen2reco.verbs.inputs import refuse_empty, refuse_input_as_output, refuse_negative
 from gen2reco.verbs.sides import IDS, only_part, read_measured, read_pairs, truth_of
 
 if TYPE_CHECKING:
@@ -103,8 +105,9 @@ def reweight(
 
     Raises:
         OutputExistsError: the output exists and `overwrite` is off.
-        StudyError: the study does not unfold whole events, or names a column that is not there.
-        EventFileError: a file cannot be read.
+        StudyError: the study does not unfold whole events, or names a column that is not there, or
+            a number is out of range.
+        EventFileError: a file cannot be read, has no events, or is the output too.
         SampleError: a sample has no usable events, or negative weights.
     """
     begin = time.perf_counter()
@@ -113,14 +116,18 @@ def reweight(
             f"{iterations} iterations and {bootstraps} replicas: at least one iteration, and two"
             " replicas or none"
         )
-    if Path(output).exists() and not overwrite:
-        raise OutputExistsError(f"{output} exists; choose another --output or give --overwrite")
-    study = study if isinstance(study, Study) else load_study(study)
+    refuse_negative(seed)
+    if not overwrite:
+        refuse_existing(Path(output))
+    study = as_study(study)
     part = only_part(study)
     inputs = study.input
     measured, source = (
         open_events(paths, tree=inputs.tree, units=inputs.units) for paths in (files, simulation)
     )
+    refuse_empty(measured, "unfold")
+    refuse_empty(source, "unfold with")
+    refuse_input_as_output([*measured.paths, *source.paths], output)
     say(f"reading {measured.entries} measured and {source.entries} simulated events")
     data, without_reco = read_measured(study, measured)
     pairs = read_pairs(study, source)

@@ -91,7 +91,7 @@ def to_sample(
     if identity is not None:
         taken = names_of(study, identity)
         gen_quantities = {
-            name: _values(taken, text)[passing]
+            name: taken.evaluate(text).numbers()[passing]
             for name, text in study.validation.quantities.items()
         }
     return Sample(
@@ -123,7 +123,10 @@ def judged_columns(
     return (
         passing,
         np.ones(len(passing)) if weight is None else np.asarray(weight, np.float64)[passing],
-        {name: _values(names, text)[passing] for name, text in study.validation.quantities.items()},
+        {
+            name: names.evaluate(text).numbers()[passing]
+            for name, text in study.validation.quantities.items()
+        },
         {name: values[passing] for name, values in responses(study, names).items()},
     )
 
@@ -139,7 +142,23 @@ def replica_of(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray | Non
 def responses(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     """RECO relative to GEN for every event, NaN where one of them is missing."""
     return {
-        name: relative(_values(names, response.reco), _values(names, response.gen), response.kind)
+        name: relative(
+            names.evaluate(response.reco).numbers(),
+            names.evaluate(response.gen).numbers(),
+            response.kind,
+        )
+        for name, response in study.validation.responses.items()
+    }
+
+
+def response_values(
+    study: Study, events: awkward.Array
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """GEN and RECO value behind each response, by name, of events after the final selection."""
+    names = names_of(study, events)
+    passing = np.flatnonzero(names.mask(study.validation.select))
+    return {
+        name: (_values(names, response.gen)[passing], _values(names, response.reco)[passing])
         for name, response in study.validation.responses.items()
     }
 
@@ -155,7 +174,7 @@ def relative(reco: np.ndarray, gen: np.ndarray, kind: str) -> np.ndarray:
 def gen_quantities(study: Study, events: awkward.Array) -> dict[str, np.ndarray]:
     """GEN quantities of every event that the classifier sees, by name."""
     names = names_of(study, events)
-    return {name: _values(names, text) for name, text in study.validation.gen.items()}
+    return {name: names.evaluate(text).numbers() for name, text in study.validation.gen.items()}
 
 
 def regions(
@@ -208,7 +227,10 @@ def closure(
     Taken after the final selection.
     """
     names = names_of(study, events)
-    bins = {name: _values(names, text) for name, text in study.validation.response_bins.items()}
+    bins = {
+        name: names.evaluate(text).numbers()
+        for name, text in study.validation.response_bins.items()
+    }
     full = _selected(study, names)
     fast = [_selected(study, names_of(study, replica)) for replica in replicas]
     return Closure(
@@ -267,11 +289,6 @@ def _selected(study: Study, names: Namespace) -> dict[str, np.ndarray]:
     return {
         name: np.where(passing, values, np.nan) for name, values in responses(study, names).items()
     }
-
-
-def _values(names: Namespace, text: str) -> np.ndarray:
-    column = names.evaluate(text)
-    return np.where(column.valid, column.values, np.nan)
 
 
 def _wrapped(angle: np.ndarray) -> np.ndarray:

@@ -15,15 +15,16 @@ from gen2reco.emulator.scoring import latent_places, score_rows, scored_part
 from gen2reco.errors import EventFileError, StudyError, nearest
 from gen2reco.events import EventWriter, open_events
 from gen2reco.events.layout import flat_columns, to_events
+from gen2reco.events.publish import refuse_existing
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TEST, folds, split
 from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import Table, build_table, columns_needed, columns_of
 from gen2reco.validation.discrimination import Discrimination, discriminate, supervised
-from gen2reco.verbs.inputs import naming, refuse_input_as_output
+from gen2reco.verbs.inputs import naming, refuse_empty, refuse_input_as_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gen2reco.events import EventSource
 
@@ -104,7 +105,7 @@ def score(
 
     Raises:
         EmulatorError: the emulator cannot be loaded or its family gives no scores.
-        EventFileError: a file cannot be read, lacks a column, or no event has a row.
+        EventFileError: a file cannot be read, lacks a column, or too few events have a row.
         StudyError: an unknown split or quantity, or what needs a signal without one.
         OutputExistsError: the output exists and `overwrite` is off.
     """
@@ -116,6 +117,8 @@ def score(
     if not signal and (sculpted or pictures is not None):
         option = "sculpted" if sculpted else "pictures"
         raise StudyError(f"{option} is about a signal: name files of it with --signal (signal=...)")
+    if not overwrite:
+        refuse_existing(Path(output))
     emulator = as_emulator(model)
     known = emulator.study.validation.quantities
     if sculpted and sculpted not in known:
@@ -123,30 +126,28 @@ def score(
             f"study {emulator.study.name!r} has no validation.quantities.{sculpted}."
             f"{nearest(sculpted, known)}"
         )
+    if sculpted and ceiling and len(known) > 1 and not without(known, sculpted):
+        raise StudyError(
+            f"all validation.quantities have the words of {sculpted!r} in their names, so that none"
+            " is left for the classifier that does without it; rename them"
+        )
     scoring = _Scoring(emulator, seed)
-    source = open_events(files, tree=emulator.study.input.tree, units=emulator.study.input.units)
-    refuse_input_as_output(source, output)
+    inputs = emulator.study.input
+    source = open_events(files, tree=inputs.tree, units=inputs.units)
+    unlike = open_events(signal, tree=inputs.tree, units=inputs.units) if signal else None
+    for given in (source,) if unlike is None else (source, unlike):
+        refuse_empty(given, "score")
+        refuse_input_as_output(given.paths, output)
     learned = {file["sha256"] for file in emulator.provenance.get("files", [])}
     test_only = split_of == "test" or (
         split_of == "auto" and any(file.digest() in learned for file in source.files)
     )
     say(f"scoring {'the test part of ' if test_only else ''}{source.entries} events")
     background = scoring.of(source, test_only=test_only)
-    made = {name: background.table_ids[name] for name in IDS} | {
-        f"score_{name}": values.astype(np.float32) for name, values in background.scores.items()
-    }
-    with EventWriter(
-        output,
-        overwrite=overwrite,
-        sidecar={"model": emulator.digest, "study": emulator.study.name, "seed": seed},
-        descriptions={name: "larger is stranger" for name in made if name.startswith("score_")},
-    ) as writer:
-        writer.append(to_events(made))
     found: list[Discrimination] = []
-    if signal:
-        tree, units = emulator.study.input.tree, emulator.study.input.units
+    if unlike is not None:
         say("scoring signal")
-        strange = scoring.of(open_events(signal, tree=tree, units=units), test_only=False)
+        strange = scoring.of(unlike, test_only=False)
         say("measuring; training classifiers")
         found = list(_found(background, strange, sculpted, ceiling=ceiling))
         if pictures is not None:
@@ -159,6 +160,16 @@ def score(
                 background.quantities.get(sculpted),
                 sculpted,
             )
+    made = {name: background.table_ids[name] for name in IDS} | {
+        f"score_{name}": values.astype(np.float32) for name, values in background.scores.items()
+    }
+    with EventWriter(
+        output,
+        overwrite=overwrite,
+        sidecar={"model": emulator.digest, "study": emulator.study.name, "seed": seed},
+        descriptions={name: "larger is stranger" for name in made if name.startswith("score_")},
+    ) as writer:
+        writer.append(to_events(made))
     return Scored(
         Path(output),
         len(background),
@@ -232,7 +243,7 @@ class _Scoring:
             table = build_table(study, part, events, targets=True, where=chunk.file)
             names = Namespace(events, defined)
             chosen = {
-                name: np.asarray(names.evaluate(text).values, np.float64)[table.entry]
+                name: names.evaluate(text).numbers()[table.entry]
                 for name, text in study.validation.quantities.items()
             }
             yield table, chosen, flat_columns(events)
@@ -257,10 +268,15 @@ def _found(
         scores = supervised(*sides, fold)
         yield discriminate("supervised", *scores, quantity=quantity)
     if sculpted and len(sides[0]) > 1:
-        scores = supervised(_without(sides[0], sculpted), _without(sides[1], sculpted), fold)
+        kept = without(sides[0], sculpted)
+        one, two = ({name: side[name] for name in kept} for side in sides)
+        scores = supervised(one, two, fold)
         yield discriminate(f"supervised without {sculpted}", *scores, quantity=quantity)
 
 
-def _without(quantities: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Return the quantities without one, and without ratios to it, which `NAME` says."""
-    return {key: values for key, values in quantities.items() if name not in key}
+def without(quantities: Iterable[str], name: str) -> list[str]:
+    """Return the quantities without one, and without ratios to it: those with its words in theirs.
+
+    `m` is one of the words of `pt_over_m`, but none of those of `gamma_pt`.
+    """
+    return [key for key in quantities if f"_{name}_" not in f"_{key}_"]

@@ -97,7 +97,7 @@ def _read(study: Study, source: EventSource, sides: list[dict[str, str]]) -> lis
             columns, there = {}, np.ones(len(weights), np.bool_)
             for name, text in side.items():
                 column = names.evaluate(text, name)
-                columns[name] = np.where(column.valid, column.values, np.nan)
+                columns[name] = column.numbers()
                 there &= column.valid
             found.append(Side(columns, there, weights))
     return [_joined(found) for found in pieces]

@@ -15,7 +15,7 @@ from gen2reco.emulator import Emulator
 from gen2reco.errors import EmulatorError, StudyError
 from gen2reco.verbs.cluster import loaded
 from gen2reco.verbs.judged import ranges
-from gen2reco.workers.cluster import check_scheduler, cluster, one_at_a_time
+from gen2reco.workers.cluster import LOCAL, check_scheduler, cluster, one_at_a_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     There = Callable[[Reading, EventSource], Iterator[Piece]]
 
 
-def check_streamed(scheduler: str, stream: int) -> None:
-    """Refuse a scheduler without a stream, or one that cannot be used.
+def check_streamed(scheduler: str, stream: int, workers: int) -> None:
+    """Refuse a scheduler without a stream, workers without a cluster here, or what cannot be used.
 
     Raises:
-        StudyError: there is nothing to stream, or no scheduler at this address.
+        StudyError: there is nothing to stream, no scheduler at this address, or no cluster whose
+            workers these are.
         MissingExtraError: dask is not installed.
     """
+    if workers != 1 and scheduler != LOCAL:
+        raise StudyError(f"{workers} workers are those of a cluster here: say --scheduler {LOCAL}")
     if scheduler and not stream:
         raise StudyError(
             "a scheduler reads what is streamed: say with --stream how many events the rest of the"

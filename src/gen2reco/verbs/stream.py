@@ -214,7 +214,7 @@ def _given(
         return files, list(files.columns)
     study = emulator.study
     source = open_events(files, tree=study.input.tree, units=study.input.units)
-    refuse_input_as_output(source, output)
+    refuse_input_as_output(source.paths, output)
     with naming(source, f"the emulator cannot read its {study.given} here"):
         columns = emulator.columns_needed(source, keep)
     refuse_repeated_events(source, *emulator.numbers)

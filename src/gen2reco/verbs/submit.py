@@ -113,7 +113,8 @@ def submit(
         overwrite: replace the manifest of another production.
 
     Raises:
-        StudyError: an unknown backend, or more shards than events.
+        StudyError: an unknown backend, a launcher with an open quotation, or more shards than
+            events.
         OutputExistsError: the folder holds the shards of another production.
         Gen2RecoError: the batch system refused the jobs.
     """
@@ -123,6 +124,10 @@ def submit(
         )
     if min(per_job, memory) < 1 or minutes < 0:
         raise StudyError("per_job and memory must be at least 1, minutes at least 0")
+    try:
+        words = shlex.split(launcher)
+    except ValueError as error:
+        raise StudyError(f"launcher {launcher!r} is no shell command: {error}") from error
     emulator = load_emulator(model)
     options = {
         "seed": seed,
@@ -139,8 +144,8 @@ def submit(
     jobs = Jobs(
         output / "jobs",
         [
-            *(shlex.split(launcher) or []),
-            "python3" if launcher else sys.executable,
+            *words,
+            "python3" if words else sys.executable,
             *_command(manifest, Path(model).absolute(), options, chunk),
         ],
         [left[first : first + per_job] for first in range(0, len(left), per_job)],

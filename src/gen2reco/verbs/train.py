@@ -22,7 +22,7 @@ from gen2reco.events import open_events
 from gen2reco.events.layout import flat_columns, to_events
 from gen2reco.events.publish import publish, temporary_name
 from gen2reco.extras import require
-from gen2reco.study import Study, load_study
+from gen2reco.study import Study, as_study
 from gen2reco.training import current_group, fit_ensembles
 from gen2reco.verbs.inputs import naming
 from gen2reco.verbs.members import fit_on_cluster
@@ -130,7 +130,8 @@ def train(
         progress: receives the state of training as it goes.
 
     Raises:
-        StudyError: the study or an expression in it is wrong.
+        StudyError: the study or an expression in it is wrong, or there are overrides of a study
+            that is no file.
         EventFileError: a file cannot be read or lacks a column.
         TrainingError: no rows are left to learn from, the fit fails, or `resume` meets the
             checkpoints of another one.
@@ -151,13 +152,9 @@ def train(
     check_scheduler(scheduler)
     rank = "" if group.first else f"-{group.rank}"
     scratch = output.with_name(f"{output.name}.training{rank}")
+    study = as_study(study, dict(overrides or {}))
+    _check_families(study)
     _prepare(output, scratch, resume=resume, overwrite=overwrite)
-    if not isinstance(study, Study):
-        study = load_study(study, dict(overrides or {}))
-    elif overrides:
-        raise TrainingError(
-            "overrides act on a study file; use study.model_copy for a Study object"
-        )
     source = open_events(
         files or bundled_sample(study.name), tree=study.input.tree, units=study.input.units
     )
@@ -168,15 +165,6 @@ def train(
     if factor is not None:
         ((name, table),) = tables.items()
         tables[name] = replace(table, weight=table.weight * factor)
-
-    for part in study.stages:
-        models.parse(part.model)
-        if part.unfolded and not models.runs_back(part.model):
-            raise StudyError(
-                f"part {part.name!r}: `unfolded` is for a family that runs both ways, and"
-                f" {part.model['kind']} does not; leave it out, or train a study with"
-                " `direction: unfold`"
-            )
     dropped = {name: dict(table.dropped) for name, table in tables.items()}
     # A table goes once its rows are encoded.
     prepared = [
@@ -236,6 +224,18 @@ def train(
         )
     shutil.rmtree(scratch, ignore_errors=True)
     return Trained(emulator, output, rows, dropped, findings, advice, seconds)
+
+
+def _check_families(study: Study) -> None:
+    """Refuse settings that no family has, before events are read: StudyError."""
+    for part in study.stages:
+        settings = models.parse(part.model)
+        if part.unfolded and not settings.runs_back:
+            raise StudyError(
+                f"part {part.name!r}: `unfolded` is for a family that runs both ways, and"
+                f" {settings.kind} does not; leave it out, or train a study with"
+                " `direction: unfold`"
+            )
 
 
 def fit_alone(

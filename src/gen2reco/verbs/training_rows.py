@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen2reco.emulator.assemble import RecoLayout
-from gen2reco.errors import EventFileError, TrainingError
+from gen2reco.errors import TrainingError
 from gen2reco.events.layout import Jagged, flat_columns
 from gen2reco.rows.expressions import Namespace
 from gen2reco.rows.splits import TRAIN, VALIDATION, split
@@ -18,6 +18,7 @@ from gen2reco.rows.tables import Table, build_table, columns_needed, typed, with
 from gen2reco.rows.unpaired import join_chunks
 from gen2reco.study import OF_EVENT, Part, Study
 from gen2reco.training import Group
+from gen2reco.verbs.inputs import refuse_empty
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -59,8 +60,7 @@ def read_tables(
         part with one row per event.
     """
     group = group or Group()
-    if source.entries < group.size:
-        raise EventFileError("there are no events to learn from", file=source.label)
+    refuse_empty(source, "learn from", group.size)
     needed: dict[str, None] = {}
     for part in study.stages:
         needed |= dict.fromkeys(columns_needed(study, part, source, targets=True))

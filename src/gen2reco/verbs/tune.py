@@ -25,7 +25,7 @@ from gen2reco.errors import OutputExistsError, StudyError, TrainingError
 from gen2reco.events import open_events
 from gen2reco.extras import require
 from gen2reco.study import Study, load_study
-from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.inputs import naming, refuse_negative
 from gen2reco.verbs.train import fit_alone
 from gen2reco.verbs.training_rows import bundled_sample, read_tables
 
@@ -209,6 +209,7 @@ def tune(
     require("tune", "tune")
     optuna: Any = import_module("optuna")
     output = Path(output)
+    refuse_negative(seed)
     if (output / JOURNAL).exists() and not resume:
         raise OutputExistsError(f"{output / JOURNAL} exists; choose another --output or --resume")
     fixed = {**(overrides or {}), "training.monitor": monitor, "training.members": 1}
@@ -230,7 +231,7 @@ def tune(
     search = optuna.create_study(
         study_name=base.name,
         storage=optuna.storages.JournalStorage(backend),
-        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=False),
+        sampler=optuna.samplers.TPESampler(seed=seed % 2**32, multivariate=False),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARMUP),
         load_if_exists=True,
         direction="minimize",

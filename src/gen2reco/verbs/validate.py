@@ -16,7 +16,7 @@ from gen2reco.rows.table import IDS
 from gen2reco.validation import Report, render
 from gen2reco.validation.streamed import Streaming
 from gen2reco.verbs.event_samples import outside_domain
-from gen2reco.verbs.inputs import naming
+from gen2reco.verbs.inputs import naming, refuse_negative
 from gen2reco.verbs.judged import read_judged
 from gen2reco.verbs.judging import Judging, histories_of, too_few
 from gen2reco.verbs.report_folder import check_free, place_report
@@ -113,12 +113,13 @@ def validate(
 
     Raises:
         OutputExistsError: the report exists and `overwrite` is off.
-        StudyError: the study judges nothing, or an expression is wrong.
+        StudyError: the study judges nothing, or an expression or an option is wrong.
         EventFileError, EmulatorError: a file or the emulator cannot be used.
         WorkerError: a scheduler was lost.
     """
     output = Path(output)
-    check_streamed(scheduler, stream)
+    refuse_negative(seed)
+    check_streamed(scheduler, stream, workers)
     if split not in SPLITS:
         raise StudyError(
             f"split must be one of {', '.join(SPLITS)}, not {split!r}.{nearest(split, SPLITS)}"
@@ -166,7 +167,7 @@ def validate(
             pages[part.name] = run.part(part)
     if not (whole or pages):
         raise StudyError(f"nothing can be judged: {' '.join(left_out)}")
-    if whole and study.direction == "simulate" and emulator.unfolds:
+    if whole:
         pages |= run.way_back()
     first = run.events(left_out) if whole else next(iter(pages.values()))
     say("drawing the report")
@@ -179,6 +180,7 @@ def validate(
         parts=pages if whole else {},
         sets=first.sets,
         streamed=streamed,
+        transport=first.transport,
     )
 
     def write(folder: Path) -> None:

@@ -13,6 +13,8 @@ from gen2reco.verbs.samples import replaced, to_sample
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import awkward
+
     from gen2reco.emulator import Emulator
     from gen2reco.study import Study
     from gen2reco.validation import Sample
@@ -27,11 +29,13 @@ class Compared:
         full: events of the file, both halves.
         half: half of each of them.
         fast: what was made of half B.
+        made: the events of half B with what was made.
     """
 
     full: Sample
     half: np.ndarray
     fast: Sample
+    made: awkward.Array
 
 
 def way_back(emulator: Emulator, judged: Judged, *, seed: int) -> Mapping[str, Compared]:
@@ -63,6 +67,6 @@ def way_back(emulator: Emulator, judged: Judged, *, seed: int) -> Mapping[str, C
     }
 
 
-def _compared(study: Study, judged: Judged, made: object, origin: np.ndarray) -> Compared:
+def _compared(study: Study, judged: Judged, made: awkward.Array, origin: np.ndarray) -> Compared:
     full = to_sample(study, judged.events, np.arange(len(judged.events)), {})
-    return Compared(full, judged.half[full.event], to_sample(study, made, origin, {}))
+    return Compared(full, judged.half[full.event], to_sample(study, made, origin, {}), made)
