@@ -29,7 +29,12 @@ from gen2reco.emulator.assemble import RecoLayout
 from gen2reco.emulator.emulator import Emulator, TrainedPart
 from gen2reco.emulator.migrations import FORMAT, migrate
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
-from gen2reco.events.publish import refuse_foreign, remove_stale, temporary_name
+from gen2reco.events.publish import (
+    publish_folder,
+    refuse_foreign,
+    remove_stale,
+    temporary_name,
+)
 from gen2reco.features import PartFeatures, features_from_state
 from gen2reco.models.protocol import Shape
 from gen2reco.study import Study, shipped_studies
@@ -262,10 +267,4 @@ def _appear(folder: Path, path: Path) -> None:
             packed.unlink(missing_ok=True)
         return
     folder.chmod(0o755)
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-        path.rename(old / path.name)
-        folder.rename(path)
-        shutil.rmtree(old)
-    else:
-        folder.rename(path)
+    publish_folder(folder, path)
