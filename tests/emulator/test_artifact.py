@@ -29,6 +29,17 @@ def test_loading_gives_the_same_numbers(small_emulator, copy, gen_file):
     assert load_emulator(small_emulator).digest == load_emulator(copy).digest
 
 
+def test_parts_that_are_not_those_of_the_study_are_damage(copy, hmumu_model, tmp_path):
+    change(copy, parts=[])
+    with pytest.raises(EmulatorError, match="damaged: it holds no part, and the study has event"):
+        load_emulator(copy)
+    fewer = shutil.copytree(hmumu_model, tmp_path / "fewer")
+    parts = json.loads((fewer / "emulator.json").read_text())["parts"]
+    change(fewer, parts=[part for part in parts if part["name"] != "jets.presence"])
+    with pytest.raises(EmulatorError, match=r"and the study has .*jets\.presence"):
+        load_emulator(fewer)
+
+
 def test_a_zip_is_as_good_as_a_folder(small_emulator, tmp_path, gen_file):
     saved = save_emulator(load_emulator(small_emulator), tmp_path / "model.zip")
     assert zipfile.is_zipfile(tmp_path / "model.zip")
@@ -150,17 +161,6 @@ def test_damage_anywhere_in_a_zip_is_one_clear_error(tmp_path):
             (tmp_path / "model.zip").write_bytes(damaged)
             with pytest.raises(EmulatorError):
                 load_emulator(tmp_path / "model.zip")
-
-
-def test_parts_that_are_not_those_of_the_study_are_damage(copy, hmumu_model, tmp_path):
-    change(copy, parts=[])
-    with pytest.raises(EmulatorError, match="damaged: it holds no part, and the study has event"):
-        load_emulator(copy)
-    fewer = shutil.copytree(hmumu_model, tmp_path / "fewer")
-    parts = json.loads((fewer / "emulator.json").read_text())["parts"]
-    change(fewer, parts=[part for part in parts if part["name"] != "jets.presence"])
-    with pytest.raises(EmulatorError, match=r"and the study has .*jets\.presence"):
-        load_emulator(fewer)
 
 
 def test_an_emulator_with_discrete_columns_comes_back(bundled, gen_file, tmp_path):

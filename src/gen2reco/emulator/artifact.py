@@ -31,6 +31,7 @@ from gen2reco.emulator.migrations import FORMAT, migrate
 from gen2reco.errors import EmulatorError, OutputExistsError, StudyError, nearest
 from gen2reco.events.publish import (
     flush,
+    publish_folder,
     refuse_below_file,
     refuse_foreign,
     remove_stale,
@@ -265,10 +266,4 @@ def _appear(folder: Path, path: Path) -> None:
             packed.unlink(missing_ok=True)
         return
     folder.chmod(0o755)
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-        path.rename(old / path.name)
-        folder.rename(path)
-        shutil.rmtree(old)
-    else:
-        folder.rename(path)
+    publish_folder(folder, path)

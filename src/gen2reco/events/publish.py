@@ -100,6 +100,21 @@ def refuse_existing(path: Path) -> None:
         raise OutputExistsError(message)
 
 
+def publish_folder(folder: Path, path: Path) -> None:
+    """Give a complete folder its name; what had the name before is removed once the new one has it.
+
+    Of a link the link is replaced, not what it points to. A kill at any moment leaves the old
+    folder or the new one, at worst under a hidden name.
+    """
+    if not os.path.lexists(path):
+        folder.rename(path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+    path.rename(aside / path.name)
+    folder.rename(path)
+    shutil.rmtree(aside)
+
+
 def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
     """Give a complete file its name, safely on disk; without `overwrite` the first writer wins.
 
@@ -121,21 +136,6 @@ def publish(temporary: Path, path: Path, *, overwrite: bool = False) -> None:
         else:
             temporary.unlink()
     flush(path.parent)
-
-
-def publish_folder(folder: Path, path: Path) -> None:
-    """Give a complete folder its name; what had the name before is removed once the new one has it.
-
-    Of a link the link is replaced, not what it points to. A kill at any moment leaves the old
-    folder or the new one, at worst under a hidden name.
-    """
-    if not os.path.lexists(path):
-        folder.rename(path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-    path.rename(aside / path.name)
-    folder.rename(path)
-    shutil.rmtree(aside)
 
 
 def flush(path: Path) -> None:
