@@ -229,7 +229,7 @@ def test_too_few_rows_are_said(emulator, hmumu_sample, tmp_path):
 def test_no_event_is_one_clear_error(hmumu_model, hmumu_sample, tmp_path):
     path = tmp_path / "none.parquet"
     pq.write_table(pq.read_table(hmumu_sample).slice(0, 0), path)
-    with pytest.raises(EventFileError, match="none can be judged"):
+    with pytest.raises(EventFileError, match=r"none\.parquet: there are no events to judge"):
         validate(hmumu_model, path, tmp_path / "report")
 
 
