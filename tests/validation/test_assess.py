@@ -66,7 +66,7 @@ def test_a_wrong_response_is_told_by_every_test(bad):
     assert not bad.agrees
     failed = {check.name for check in bad.checks if not check.agrees}
     expected = {"W1 of all quantities", "KS of all quantities", "C2ST excess", "coverage"}
-    assert expected | {"response scale and resolution"} <= failed
+    assert expected | {"response scale and resolution (chi2/ndf)"} <= failed
     assert by_name(bad)["response", "pt"].word == "differs"
     assert not next(t for t in bad.targets if t.name == "C2ST excess").met
 

@@ -147,7 +147,7 @@ def response_plot(profile: ResponseProfile) -> Figure:
         axes[2].errorbar(centre, ratio, error, fmt="s", color=FAST, ms=4.5, lw=1.2)
         reach = float(np.nanmax(np.abs(ratio - 1) + error)) if np.isfinite(ratio).any() else 0.1
         reach = 1.15 * max(reach, 0.04)
-        axes[2].set_ylim(1 - reach, 1 + reach)
+        axes[2].set_ylim(max(1 - reach, 0.0), 1 + reach)
         axes[2].set_ylabel("width ratio", loc="center")
         axes[2].set_xlabel(profile.by_label)
         axes[2].set_xlim(edges[0], edges[-1])

@@ -282,23 +282,27 @@ def _add_efficiencies(add, efficiencies: Sequence[Efficiency]) -> None:  # type:
     for outcome in efficiencies:
         where, test = worst_closure(outcome)
         if test:
-            limit = float(chi2_law.isf(0.05, test.ndf)) / test.ndf
-            value = Metric(test.value / test.ndf, float("nan"), 1.0, limit)
-            add(f"closure of {outcome.name} (chi2/ndf)", value, test.p_holm, where)
+            name = f"closure of {outcome.name} (chi2/ndf)"
+            add(name, _per_degree(test), test.p_holm, where)
 
 
 def _add_responses(add, responses: Sequence[ResponseProfile]) -> None:  # type: ignore[no-untyped-def]
-    found: list[tuple[ResponseProfile, str, Metric, Statistic]] = []
+    found: list[tuple[ResponseProfile, str, Statistic]] = []
     for r in responses:
-        found.append((r, "scale", r.largest_closure, r.scale))
-        found.append((r, "resolution", r.largest_width, r.resolution))
+        found += [(r, "scale", r.scale), (r, "resolution", r.resolution)]
     if found:
         corrected = holm([test.p for *_, test in found])
         i = int(np.argmin(corrected))
-        r, what, value, _ = found[i]
+        r, what, test = found[i]
         add(
-            "response scale and resolution",
-            value,
+            "response scale and resolution (chi2/ndf)",
+            _per_degree(test),
             corrected[i],
             f"{what} of {r.name} against {r.by}",
         )
+
+
+def _per_degree(test: Statistic) -> Metric:
+    """A chi2 over its degrees of freedom, with the limit of 5 %."""
+    limit = float(chi2_law.isf(0.05, test.ndf)) / test.ndf
+    return Metric(test.value / test.ndf, float("nan"), 1.0, limit)
