@@ -44,13 +44,12 @@ RESPLITS = 40
 SETTINGS = Settings(classifier_seeds=2, classifier_resplits=4, threads=1)
 
 
-def study(kind: str, epochs: int) -> Study:
+def study(kind: str) -> Study:
     """The study `jets` without efficiencies, its jets learned by one of the two families."""
     tree = load_study("jets").model_dump(mode="json")
     (part,) = tree["parts"]
     part |= {"model": KINDS[kind], "presence": None}
     tree |= {"name": f"discrete-{kind}", "validation": {}}
-    tree["training"] |= {"epochs": epochs, "seed": 1}
     return Study.model_validate(tree)
 
 
@@ -188,7 +187,6 @@ def pick(what: str, made: Study, columns: Mapping[str, np.ndarray]) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--only", nargs="*", choices=[*KINDS], default=[*KINDS])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -196,8 +194,8 @@ def main() -> None:
     file = ROOT / "benchmarks" / "results" / "discrete.json"
     models = dict(json.loads(file.read_text("utf-8"))["models"]) if file.is_file() else {}
     for kind in arguments.only:
-        made = study(kind, arguments.epochs)
-        path: Path = MODELS / f"{made.name}-{arguments.epochs}"
+        made = study(kind)
+        path: Path = MODELS / made.name
         if not path.exists():
             train(made, sample, path, resume=True)
         emulator = load_emulator(path)
@@ -206,7 +204,7 @@ def main() -> None:
         provenance = emulator.provenance
         history = provenance["history"]["jets"][0]
         models[kind] = {
-            "epochs": arguments.epochs,
+            "epochs": len(history),
             "rows": provenance["rows"]["jets"],
             "training_seconds": provenance["seconds"],
             "best_epoch": 1 + int(np.argmin([one["validation"] for one in history])),
