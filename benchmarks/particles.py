@@ -40,6 +40,7 @@ from gen2reco.rows.splits import TRAIN, halves, split
 from gen2reco.training import show_progress
 from gen2reco.validation import Sample, Settings, assess, compare_sets
 from gen2reco.validation.classifier import Columns, c2st
+from gen2reco.validation.weighted import half_width
 from gen2reco.verbs.judged import read_judged
 from gen2reco.verbs.samples import emulated
 from gen2reco.verbs.set_samples import jets_of
@@ -250,15 +251,13 @@ def widths_of_full(emulators: dict[str, Emulator], sample: Path) -> dict[str, di
         found[name] = {}
         for feature in ("pt", "mass"):
             response = full.features[feature] / gen.features[feature]
-            drawn = [spread(rng.choice(response, len(response))) for _ in range(BOOTSTRAPS)]
-            found[name] |= {feature: spread(response), f"{feature} error": float(np.std(drawn))}
+            alike = np.ones(len(response))
+            drawn = [
+                half_width(rng.choice(response, len(response)), alike) for _ in range(BOOTSTRAPS)
+            ]
+            width = half_width(response, alike)
+            found[name] |= {feature: width, f"{feature} error": float(np.std(drawn))}
     return found
-
-
-def spread(values: np.ndarray) -> float:
-    """Half the central 68 % width."""
-    low, high = np.quantile(values, [0.16, 0.84])
-    return float(high - low) / 2
 
 
 def training_memory(sample: Path) -> float:

@@ -24,7 +24,7 @@ from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, as_study
 from gen2reco.validation import Rate, Sample, Settings, assess, write_report
 from gen2reco.validation.streamed import Streaming
-from gen2reco.verbs.in_common import (
+from gen2reco.verbs.compared_columns import (
     common_quantities,
     refuse_one_sided,
     weight_column,

@@ -15,11 +15,12 @@ from gen2reco.emulator.emulator import kept_columns
 from gen2reco.errors import StudyError
 from gen2reco.events import EventWriter, Jagged, flat_columns, to_events
 from gen2reco.events.publish import refuse_existing
+from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import columns_of
 from gen2reco.study import Study, as_study
 from gen2reco.unfolding import OmniFold, bootstrap, omnifold
 from gen2reco.verbs.inputs import open_sample, refuse_empty, refuse_input_as_output, refuse_negative
-from gen2reco.verbs.sides import IDS, check_columns, only_part, read_measured, read_pairs, truth_of
+from gen2reco.verbs.sides import check_columns, only_part, read_measured, read_pairs, truth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ import numpy as np
 
 from gen2reco.errors import StudyError
 from gen2reco.rows.expressions import Namespace
-from gen2reco.rows.needs import IDS
+from gen2reco.rows.table import IDS
 from gen2reco.rows.tables import columns_of
 from gen2reco.unfolding import Measured, Pairs
 from gen2reco.verbs.inputs import naming
@@ -17,16 +17,6 @@ from gen2reco.verbs.inputs import naming
 if TYPE_CHECKING:
     from gen2reco.events import EventSource
     from gen2reco.study import Part, Study
-
-__all__ = [
-    "IDS",
-    "check_columns",
-    "given_of",
-    "only_part",
-    "read_measured",
-    "read_pairs",
-    "truth_of",
-]
 
 
 @dataclass(frozen=True, eq=False)

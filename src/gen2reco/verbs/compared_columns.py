@@ -1,4 +1,4 @@
-"""What two files of RECO events have in common: quantities, and columns of event weights."""
+"""Columns of two files of RECO events: the quantities that both have, and the event weights."""
 
 from __future__ import annotations
 
